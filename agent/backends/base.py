@@ -1,0 +1,77 @@
+"""What the loop needs of a model, and the small values that pass between them."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from arriero.prompts import Segment
+from arriero.prompts.errors import ArrieroError
+
+
+class ModelError(ArrieroError):
+    """A model cannot be loaded, or failed while generating."""
+
+
+class ContextOverflow(ModelError):
+    """The prompt does not fit the model's context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Defaults are those that Meta publishes for Llama 3.x Instruct (generation_config: temperature 0.6, top_p 0.9).
+    Temperature 0 is greedy. ``top_k`` 0 and ``min_p`` 0 switch these filters off. ``seed`` None draws one.
+    """
+
+    temperature: float = 0.6
+    top_p: float = 0.9
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One sampled token.
+
+    ``text`` is what it adds to the text so far ("" while a UTF-8 character is incomplete; control tokens have
+    their name, such as ``<|python_tag|>``). ``stop`` is set on the token that ends the message: ``eot``, ``eom``
+    or ``eos``. It is the last one and belongs to the transcript.
+    """
+
+    id: int
+    text: str
+    stop: str | None = None
+    logprob: float | None = None
+
+
+class Model(Protocol):
+    """A language model that continues token sequences.
+
+    ``dialect`` names the wire form to use by default; ``context_length`` is in tokens.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dialect(self) -> str: ...
+    @property
+    def context_length(self) -> int: ...
+
+    def tokenize(self, segments: Sequence[Segment]) -> list[int]:
+        """Token ids of the segments; plain ones are encoded with special parsing off."""
+        ...
+
+    def generate(
+        self, tokens: Sequence[int], sampling: Sampling, *, max_tokens: int | None = None
+    ) -> AsyncIterator[Token]:
+        """Sampled continuation of ``tokens`` up to and including a stop token, or ``max_tokens`` tokens.
+
+        Closing the iterator stops generation. Raises ContextOverflow and ModelError.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Free the model; it is safe to call twice."""
+        ...

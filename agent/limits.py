@@ -1,0 +1,20 @@
+"""Bounds of a run."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one run; None means unbounded.
+
+    ``max_steps`` counts model calls (Meta's reference loop stops at 10), ``max_tokens`` sampled tokens,
+    ``max_seconds`` wall time, ``max_repeats`` how often one call with the same arguments may come in a row,
+    ``tool_timeout`` seconds for one call.
+    """
+
+    max_steps: int | None = 25
+    max_tokens: int | None = None
+    max_seconds: float | None = None
+    max_tool_calls: int | None = None
+    max_repeats: int = 3
+    tool_timeout: float = 60.0

@@ -1,0 +1,1 @@
+"""What may pass: the screens that stand before every effect."""

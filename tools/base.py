@@ -1,0 +1,72 @@
+"""What every tool is to the loop: a spec, an effect, and a coroutine that answers one call."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from arriero.prompts import ToolSpec
+from arriero.prompts.errors import ArrieroError
+
+Effect = Literal["read", "idempotent", "once"]
+
+
+class ToolError(ArrieroError):
+    """A tool could not do what was asked; the message is shown to the model and the run goes on."""
+
+
+class ModelRetry(ToolError):
+    """The model should call again, with the hint in this error's message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Something a tool produced besides text: an image, a file, the whole of an output that was cut."""
+
+    name: str
+    mime: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The answer to one call: the text for the model, and artifacts for the caller."""
+
+    content: str
+    artifacts: tuple[Artifact, ...] = ()
+    error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What the loop passes to a tool beside its arguments.
+
+    ``on_output(stream, text)`` may be called with ``"stdout"`` or ``"stderr"`` while the tool runs.
+    """
+
+    call_id: str = ""
+    on_output: Callable[[str, str], None] = lambda stream, text: None
+
+
+class Tool(ABC):
+    """A tool that a model can call.
+
+    ``effect`` says whether a call may be repeated after a crash: ``read`` and ``idempotent`` may, ``once`` may not.
+    ``timeout`` is in seconds; None leaves the limit to the loop.
+    """
+
+    spec: ToolSpec
+    effect: Effect = "once"
+    timeout: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @abstractmethod
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
+        """Answer one call; ``arguments`` already fit the spec's schema. Raises ToolError for the model to read."""
+
+    async def aclose(self) -> None:
+        """Free what the tool holds; it is safe to call twice."""
+        return None

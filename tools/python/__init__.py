@@ -1,0 +1,1 @@
+"""Python in a sandboxed Jupyter kernel."""
