@@ -16,9 +16,10 @@ _FRAME = re.compile(r'File "[^"\n]*", line (\d+)')
 
 
 def code_output(status: ExecutionStatus, stdout: str = "", stderr: str = "") -> str:
-    """Join the result of running code: the status, then each stream that is not empty, markers on their own lines.
+    """Join the result of running code: the status, then each stream that is not empty.
 
-    ``status`` is ``completed`` even when the code raised; the streams are written as they are given.
+    The markers stand on lines of their own and the streams are written as they are given.
+    ``status`` is ``completed`` even when the code raised.
     """
     pieces: list[str] = [status]
     for name, text in (("stdout", stdout), ("stderr", stderr)):
@@ -30,7 +31,8 @@ def code_output(status: ExecutionStatus, stdout: str = "", stderr: str = "") -> 
 def execution_output(status: ExecutionStatus, stdout: str = "", stderr: str = "") -> str:
     """Tidy two captured streams as the reference's executor does, then write :func:`code_output`.
 
-    Both are stripped, ``File "…", line N`` in stderr becomes ``line N``, and a time-out replaces both by ``Timed out``.
+    Both are stripped, ``File "…", line N`` in stderr becomes ``line N``; after a time-out both
+    read ``Timed out``.
     """
     if status == "timeout":
         return code_output(status, TIMED_OUT, TIMED_OUT)
@@ -43,7 +45,7 @@ def strip_paths(traceback: str) -> str:
 
 
 def tool_response(success: bool, stdout: str | None = None, stderr: str | None = None) -> str:
-    """Write a result as the prompt-format tooling does: ``completed`` or ``failed``, markers hugging the text."""
+    """Write a result as the prompt-format tooling does: markers hug the text, failure is ``failed``."""
     pieces = ["completed" if success else "failed"]
     if stdout:
         pieces.append(f"[stdout]{stdout}[/stdout]")
