@@ -21,11 +21,15 @@ class _Frozen(BaseModel):
 
 
 class ToolCall(_Frozen):
-    """One call that the model asked for."""
+    """One call that the model asked for.
+
+    ``raw_arguments`` holds arguments that could not be read as an object; ``arguments`` is then empty.
+    """
 
     id: str = ""
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict)
+    raw_arguments: str | None = None
 
 
 class ToolSpec(_Frozen):
@@ -40,13 +44,18 @@ class Message(_Frozen):
     """One message of a conversation.
 
     ``end`` is the token that closes it on the wire: ``eot`` ends the turn, ``eom`` (assistant only) says
-    that a tool result is expected. ``tool_call_id`` and ``name`` say which call an ``ipython`` message answers;
-    they are not written on the wire.
+    that a tool result is expected. ``parts`` are pieces of text that follow ``content`` and are encoded one by
+    one; ``context`` is retrieved text that belongs to a user message; ``data`` is a tool result with structure,
+    which forms that write results as JSON use instead of ``content``. ``tool_call_id`` and ``name`` say which
+    call an ``ipython`` message answers; they are not written on the wire.
     """
 
     role: Role
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     end: End = "eot"
+    parts: tuple[str, ...] = ()
+    context: str | None = None
+    data: Any = None
     tool_call_id: str | None = None
     name: str | None = None
