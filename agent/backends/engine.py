@@ -1,0 +1,419 @@
+"""One thread that owns a model and generates for all conversations, several in each decode."""
+
+import atexit
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import llama_lib
+from .base import ContextOverflow, ModelError, Sampling, Token
+from .context import ABORTED, BATCH, FATAL, AbortFlag, Context
+from .gguf import GGUFInfo
+from .sampler import ChainSampler, Sampler
+from .slots import Choice, Slot, choose
+from .vocab import TextDecoder, Vocab
+
+FIRST_LENGTH = 2048  # tokens of a stream at first; it doubles when a conversation needs more
+SHARED_CHUNK = 128  # rows of prompt in one decode while other conversations are generating
+
+Delivery = Callable[[Token | ModelError | None], None]
+
+
+@dataclass(slots=True)
+class EngineStats:
+    """Counts since the engine started.
+
+    ``prefilled_tokens`` are prompt tokens that had to be decoded, without the last sampled token of the
+    conversation: that one is decoded when the conversation goes on, and counts in ``decoded_tokens`` with all
+    other sampled tokens that were decoded. So a step whose prompt is the transcript so far (prompt and sampled
+    tokens) and n more tokens adds exactly n. ``reused_tokens`` are prompt tokens that needed no decoding.
+    """
+
+    prefilled_tokens: int = 0
+    reused_tokens: int = 0
+    decoded_tokens: int = 0
+    sampled_tokens: int = 0
+    decodes: int = 0
+    copies: int = 0
+    growths: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """One request on its way through the engine.
+
+    ``pending`` tokens are to be decoded next: first the prompt's, then each sampled one. ``carried`` of them
+    were sampled in an earlier request.
+    """
+
+    prompt: list[int]
+    sampling: Sampling
+    max_tokens: int | None
+    deliver: Delivery
+    cancelled: bool = False
+    slot: Slot | None = None
+    pending: list[int] = field(default_factory=list)
+    carried: int = 0
+    produced: int = 0
+    sampler: Sampler | None = None
+    decoder: TextDecoder | None = None
+
+    @property
+    def prefilling(self) -> bool:
+        return self.produced == 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one generation has in a batch; ``row`` is where its logits will be, if it ends its ``pending``."""
+
+    generation: Generation
+    slot: Slot
+    count: int
+    row: int | None
+
+
+class Engine:
+    """Loads a model on a thread of its own and generates there until closed; all methods are thread-safe.
+
+    ``length`` bounds each conversation, in tokens. ``sequences`` conversations keep their keys and values; more
+    wait their turn. The constructor returns when the model is loaded; ``on_progress`` is called on the engine's
+    thread with fractions from 0 to 1. Raises ModelError.
+    """
+
+    def __init__(
+        self,
+        info: GGUFInfo,
+        *,
+        length: int,
+        sequences: int = 1,
+        threads: int = 1,
+        gpu_layers: int = -1,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self.length = length
+        self.stats = EngineStats()
+        self._info = info
+        self._settings = (gpu_layers, threads, on_progress)
+        self._slots = [Slot(index) for index in range(sequences)]
+        self._clock = itertools.count(1)
+        self._abort = AbortFlag()
+        self._changed = threading.Condition()
+        self._waiting: deque[Generation] = deque()
+        self._running: list[Generation] = []
+        self._failure: ModelError | None = None
+        self._closing = False
+        self._loaded = threading.Event()
+        self._lib = llama_lib.load()
+        self._model: Any = None
+        self._thread = threading.Thread(target=self._run, name="arriero-engine", daemon=True)
+        atexit.register(self.close)  # the library must not compute while the process tears it down
+        self._thread.start()
+        self._await_load()
+
+    def _await_load(self) -> None:
+        try:
+            self._loaded.wait()
+        except BaseException:  # Ctrl-C while loading
+            self.stop()
+            raise
+        if self._failure:
+            self.close()
+            raise self._failure
+
+    def submit(
+        self, tokens: Sequence[int], sampling: Sampling, deliver: Delivery, *, max_tokens: int | None = None
+    ) -> Generation:
+        """Ask for a continuation of ``tokens``.
+
+        ``deliver`` is called on the engine's thread with every Token; after the last one without a stop with
+        None (``max_tokens`` or the context's end reached), or with the ModelError that ended it. If it raises
+        RuntimeError (a closed event loop), the generation is cancelled. Raises ContextOverflow and ModelError.
+        """
+        prompt = list(tokens)
+        if not prompt:
+            raise ModelError("there are no tokens to continue")
+        if len(prompt) > self.length:
+            raise ContextOverflow(
+                f"the prompt has {len(prompt)} tokens and the context holds {self.length}; "
+                "shorten the conversation or give the model a larger context"
+            )
+        outside = next((token for token in prompt if not 0 <= token < self.vocab.size), None)
+        if outside is not None:
+            raise ModelError(f"token id {outside} is outside of the vocabulary of {self.vocab.size}")
+        generation = Generation(prompt, sampling, max_tokens, deliver)
+        with self._changed:
+            if self._failure or self._closing:
+                raise self._failure or ModelError("the model is closed")
+            self._waiting.append(generation)
+            self._changed.notify()
+        return generation
+
+    def cancel(self, generation: Generation) -> None:
+        """Stop a generation soon, even inside a decode; nothing more is delivered. Safe to call at any time."""
+        with self._changed:
+            generation.cancelled = True
+            if generation in self._running:
+                self._abort.set()
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """Ask the thread to end; returns at once."""
+        with self._changed:
+            self._closing = True
+            self._abort.set()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End the thread and free the model; waits until that is done. Safe to call twice."""
+        self.stop()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        atexit.unregister(self.close)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is waiting or running."""
+        with self._changed:
+            return not self._waiting and not self._running
+
+    # everything below runs on the engine's thread
+
+    def _run(self) -> None:
+        try:
+            self._load()
+            self._loaded.set()
+            while self._wait_for_work():
+                self._step()
+        except ModelError as error:
+            self._failure = error
+        except Exception as error:
+            llama_lib.LOGGER.exception("the engine failed")
+            self._failure = ModelError(f"the engine failed: {error!r}")
+        finally:
+            self._free()
+            self._loaded.set()
+
+    def _load(self) -> None:
+        gpu_layers, self._threads, on_progress = self._settings
+        lib = self._lib
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers
+
+        def progress(fraction: float, _data: object) -> bool:
+            if on_progress and not self._closing:
+                on_progress(fraction)
+            return not self._closing
+
+        params.progress_callback = lib.llama_progress_callback(progress)
+        llama_lib.forget_problems()
+        self._model = lib.llama_model_load_from_file(os.fsencode(self._info.path), params)
+        if not self._model:
+            reason = "loading was stopped" if self._closing else llama_lib.recent_problems()
+            raise ModelError(f"{self._info.path}: llama.cpp cannot load it: {reason}")
+        self.vocab = Vocab(lib, lib.llama_model_get_vocab(self._model), self._info)
+        self._context = self._new_context(min(self.length, FIRST_LENGTH))
+
+    def _new_context(self, length: int) -> Context:
+        return Context(
+            self._lib,
+            self._model,
+            length=length,
+            sequences=len(self._slots),
+            threads=self._threads,
+            abort=self._abort,
+        )
+
+    def _free(self) -> None:
+        with self._changed:
+            self._closing = True
+            left = [*self._running, *self._waiting]
+            self._waiting.clear()
+        for generation in left:
+            self._finish(generation, self._failure or ModelError("the model is closed"))
+        if hasattr(self, "_context"):
+            self._context.close()
+        if hasattr(self, "vocab"):
+            self.vocab.close()
+        if self._model:
+            self._lib.llama_model_free(self._model)
+
+    def _wait_for_work(self) -> bool:
+        with self._changed:
+            while not (self._closing or self._waiting or self._running):
+                self._changed.wait()
+            return not self._closing
+
+    def _step(self) -> None:
+        # The flag is cleared before the cancellations are read: one that comes in between stops a decode
+        # that need not stop, and that decode is repeated.
+        self._abort.clear()
+        if self._closing:
+            return
+        self._drop_cancelled()
+        self._make_room_to_write()
+        self._admit()
+        parts = self._fill_batch()
+        if not parts:
+            return
+        code = self._context.decode()
+        self.stats.decodes += 1
+        if code == 0:
+            for part in parts:
+                self._commit(part)
+        else:
+            self._recover(parts, code)
+
+    def _drop_cancelled(self) -> None:
+        with self._changed:
+            dropped = [generation for generation in self._running if generation.cancelled]
+            self._waiting = deque(generation for generation in self._waiting if not generation.cancelled)
+        for generation in dropped:
+            self._release(generation)
+
+    def _admit(self) -> None:
+        """Give one waiting request a slot; one at a time, since a copy takes effect with the next decode."""
+        with self._changed:
+            generation = self._waiting[0] if self._waiting else None
+        choice = choose(self._slots, generation.prompt, self._context.length) if generation else None
+        if generation is None or choice is None:
+            return
+        with self._changed:
+            self._waiting.popleft()
+            self._running.append(generation)
+        try:
+            self._ensure_room(len(generation.prompt))
+            self._start(generation, choice)
+        except ModelError as error:
+            self._finish(generation, error)
+
+    def _start(self, generation: Generation, choice: Choice) -> None:
+        slot, prompt = choice.slot, generation.prompt
+        matched, carried = choice.matched, slot.continues(prompt, choice.matched)
+        if choice.donor:
+            self._context.copy(choice.donor.id, slot.id)
+            self.stats.copies += 1
+        if not self._context.truncate(slot.id, matched):
+            self._context.truncate(slot.id, 0)
+            matched, carried = 0, False
+        slot.tokens, slot.owed = prompt[:matched], None
+        slot.used, slot.busy = next(self._clock), True
+        self.stats.reused_tokens += matched
+        generation.slot = slot
+        generation.pending = prompt[matched:]
+        generation.carried = int(carried)
+        generation.sampler = ChainSampler(self._lib, generation.sampling)
+        generation.decoder = TextDecoder(self.vocab)
+
+    def _ensure_room(self, needed: int) -> None:
+        """Move all sequences to a larger context if a stream cannot hold ``needed`` tokens."""
+        length = self._context.length
+        if needed <= length:
+            return
+        while length < needed:
+            length *= 2
+        larger = self._new_context(min(length, self.length))
+        for slot in self._slots:
+            if slot.tokens:
+                larger.restore(slot.id, self._context.save(slot.id))
+        self._context.close()
+        self._context = larger
+        self.stats.growths += 1
+
+    def _fill_batch(self) -> list[_Part]:
+        """Rows for all running generations: first one each for those that write, then prompts, fairly."""
+        writing = [one for one in self._running if not one.prefilling]
+        reading = [one for one in self._running if one.prefilling]
+        parts = [self._add(one, 1) for one in writing]
+        budget = min(SHARED_CHUNK, BATCH - len(parts)) if parts else BATCH
+        for index, one in enumerate(reading):
+            share = budget // (len(reading) - index)
+            if share:
+                parts.append(self._add(one, min(share, len(one.pending))))
+                budget -= parts[-1].count
+        return parts
+
+    def _make_room_to_write(self) -> None:
+        for generation in list(self._running):
+            slot = generation.slot
+            if slot and len(slot.tokens) >= self._context.length:
+                try:
+                    self._ensure_room(len(slot.tokens) + 1)
+                except ModelError as error:
+                    self._finish(generation, error)
+
+    def _add(self, generation: Generation, count: int) -> _Part:
+        slot = generation.slot
+        assert slot is not None  # noqa: S101 -- every running generation has one
+        ends = count == len(generation.pending)
+        row = self._context.add(slot.id, generation.pending[:count], len(slot.tokens), output=ends)
+        return _Part(generation, slot, count, row if ends else None)
+
+    def _commit(self, part: _Part) -> None:
+        generation, slot = part.generation, part.slot
+        slot.tokens += generation.pending[: part.count]
+        del generation.pending[: part.count]
+        if generation.prefilling:
+            self.stats.prefilled_tokens += part.count - generation.carried
+            self.stats.decoded_tokens += generation.carried
+            generation.carried = 0
+        else:
+            self.stats.decoded_tokens += part.count
+        if part.row is not None and not generation.cancelled:
+            self._sample(generation, slot, part.row)
+
+    def _sample(self, generation: Generation, slot: Slot, row: int) -> None:
+        assert generation.sampler is not None  # noqa: S101
+        assert generation.decoder is not None  # noqa: S101
+        token = generation.sampler.sample(self._context.pointer, row)
+        generation.produced += 1
+        generation.pending = [token]
+        self.stats.sampled_tokens += 1
+        stop = self.vocab.stop_kind(token)
+        full = len(slot.tokens) >= self.length or generation.produced == generation.max_tokens
+        text = generation.decoder.feed(token, last=full or stop is not None)
+        self._deliver(generation, Token(token, text, stop))
+        if stop or full:
+            self._finish(generation, None)
+
+    def _recover(self, parts: list[_Part], code: int) -> None:
+        """Forget a batch that was not computed: again after an abort, else its requests have failed."""
+        for part in parts:
+            self._context.truncate(part.slot.id, len(part.slot.tokens))
+        if code == ABORTED:
+            return
+        reason = llama_lib.recent_problems()
+        error = ModelError(f"llama.cpp could not compute (code {code}){': ' + reason if reason else ''}")
+        if code <= FATAL:
+            raise error
+        for part in parts:
+            self._finish(part.generation, error)
+
+    def _finish(self, generation: Generation, ending: ModelError | None) -> None:
+        self._release(generation)
+        self._deliver(generation, ending)
+
+    def _release(self, generation: Generation) -> None:
+        with self._changed:
+            if generation in self._running:
+                self._running.remove(generation)
+        slot = generation.slot
+        if slot:
+            slot.busy = False
+            slot.owed = generation.pending[0] if generation.produced and generation.pending else None
+            generation.slot = None
+        if generation.sampler:
+            generation.sampler.close()
+            generation.sampler = None
+
+    def _deliver(self, generation: Generation, item: Token | ModelError | None) -> None:
+        if generation.cancelled:
+            return
+        try:
+            generation.deliver(item)
+        except RuntimeError:
+            generation.cancelled = True

@@ -1,0 +1,127 @@
+"""A GGUF model in this process."""
+
+import asyncio
+import os
+import random
+import weakref
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
+
+from arriero.prompts import Segment
+
+from .base import ModelError, Sampling, Token
+from .engine import Engine, EngineStats
+from .gguf import GGUFInfo
+from .threads import usable_cpus
+
+DEFAULT_CONTEXT = 32_768  # tokens; memory is taken only as conversations grow
+DEFAULT_DIALECT = "llama3.1"
+DIALECT_KEY = "arriero.dialect"
+
+
+class LlamaCppModel:
+    """A GGUF model run by llama.cpp on a thread of this process.
+
+    ``n_ctx`` bounds a conversation in tokens: by default what the model was trained for, at most 32,768.
+    ``n_threads`` defaults to the processors that this process may use; ``n_gpu_layers`` -1 puts all layers on
+    a GPU if the library was built for one. ``n_parallel`` conversations generate at once and are remembered.
+    ``seed`` makes requests without a seed of their own repeatable. The constructor returns when the model is
+    loaded; ``on_progress`` is told fractions meanwhile, on another thread. Raises ModelError.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        n_ctx: int | None = None,
+        n_threads: int | None = None,
+        n_gpu_layers: int = -1,
+        n_parallel: int = 1,
+        seed: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        _check_settings(n_ctx, n_threads, n_parallel)
+        self.info = GGUFInfo.read(path)
+        self.info.require_chat_model()
+        self._seeds = None if seed is None else random.Random(seed)  # noqa: S311
+        self.engine = Engine(
+            self.info,
+            length=n_ctx or min(self.info.context_length, DEFAULT_CONTEXT),
+            sequences=n_parallel,
+            threads=n_threads or usable_cpus(),
+            gpu_layers=n_gpu_layers,
+            on_progress=on_progress,
+        )
+        weakref.finalize(self, self.engine.stop).atexit = False
+
+    @property
+    def name(self) -> str:
+        """The model's own name, else the file's."""
+        return self.info.name
+
+    @property
+    def dialect(self) -> str:
+        """The wire form to use by default: the file's ``arriero.dialect``, else ``llama3.1``."""
+        return self.info.text(DIALECT_KEY) or DEFAULT_DIALECT
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that one conversation may have."""
+        return self.engine.length
+
+    @property
+    def stats(self) -> EngineStats:
+        """What the engine has counted so far, as a copy."""
+        return replace(self.engine.stats)
+
+    def tokenize(self, segments: Sequence[Segment]) -> list[int]:
+        """Token ids of rendered segments; text that is not special yields no control token.
+
+        Raises ModelError for a special segment that the vocabulary lacks, and after ``aclose``.
+        """
+        return self.engine.vocab.encode_segments(segments)
+
+    async def generate(
+        self, tokens: Sequence[int], sampling: Sampling, *, max_tokens: int | None = None
+    ) -> AsyncGenerator[Token, None]:
+        """Sampled continuation of ``tokens``, up to and including a stop token.
+
+        It ends without one after ``max_tokens`` tokens or when the context is full. Closing the iterator, or
+        cancelling the task, stops the work within milliseconds. Raises ContextOverflow and ModelError.
+        """
+        if max_tokens is not None and max_tokens < 1:
+            return
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Token | ModelError | None] = asyncio.Queue()
+
+        def deliver(item: Token | ModelError | None) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        generation = self.engine.submit(tokens, self._seeded(sampling), deliver, max_tokens=max_tokens)
+        try:
+            while isinstance(item := await queue.get(), Token):
+                yield item
+                if item.stop:
+                    return
+        finally:
+            self.engine.cancel(generation)
+        if item is not None:
+            raise item
+
+    async def aclose(self) -> None:
+        """Stop all generation and free the model; safe to call twice."""
+        self.engine.stop()
+        await asyncio.to_thread(self.engine.close)
+
+    def _seeded(self, sampling: Sampling) -> Sampling:
+        if sampling.seed is not None or self._seeds is None:
+            return sampling
+        return replace(sampling, seed=self._seeds.randrange(2**31))
+
+
+def _check_settings(n_ctx: int | None, n_threads: int | None, n_parallel: int) -> None:
+    for name, value in (("n_ctx", n_ctx), ("n_threads", n_threads), ("n_parallel", n_parallel)):
+        if value is not None and value < 1:
+            raise ModelError(f"{name} must be at least 1, not {value}")
+    if n_parallel > 64:
+        raise ModelError(f"n_parallel can be at most 64, not {n_parallel}")

@@ -1,0 +1,84 @@
+"""Which sequence serves which request: what each one holds, and how much of it a prompt can use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+COPY_MINIMUM = 32  # tokens; below that a copy saves too little
+COPY_RATIO = 64  # a copy moves a whole stream: worth it from 1/64 of the stream's length on
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One sequence of a context.
+
+    ``tokens`` are in its key-value memory. ``owed`` was sampled after them, and is decoded with whatever comes
+    next, so it belongs to the transcript but not yet to the memory. ``used`` orders slots by their last use.
+    """
+
+    id: int
+    tokens: list[int] = field(default_factory=list)
+    owed: int | None = None
+    used: int = 0
+    busy: bool = False
+
+    def match(self, prompt: Sequence[int]) -> int:
+        """How many leading tokens of ``prompt`` are in memory; never all, since the last gives the logits."""
+        return common_prefix(self.tokens, prompt, len(prompt) - 1)
+
+    def continues(self, prompt: Sequence[int], matched: int) -> bool:
+        """Whether the token after the ``matched`` ones is the one that was sampled here."""
+        return self.owed is not None and matched == len(self.tokens) and prompt[matched] == self.owed
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Use ``slot`` with its first ``matched`` tokens, after copying ``donor`` into it if there is one."""
+
+    slot: Slot
+    matched: int
+    donor: Slot | None = None
+
+
+def choose(slots: Sequence[Slot], prompt: Sequence[int], length: int) -> Choice | None:
+    """The slot for a prompt, or None while all are busy; ``length`` is a stream's capacity in tokens.
+
+    A slot that the prompt continues goes on. Otherwise an empty slot is taken, or the one least recently used,
+    and a common head is copied into it where that pays. A slot whose larger part the prompt shares is cut
+    back instead when no slot is empty: that is a conversation that went another way.
+    """
+    idle = [slot for slot in slots if not slot.busy]
+    if not idle:
+        return None
+    matches = {slot.id: slot.match(prompt) for slot in slots}
+    best = max(idle, key=lambda slot: (matches[slot.id], slot.used))
+    matched = matches[best.id]
+    if matched >= len(best.tokens) - 1:  # an empty slot too, if nothing better is there
+        return _with_donor(best, slots, matches, length)
+    empty = next((slot for slot in idle if not slot.tokens), None)
+    if empty is None and 2 * matched >= len(best.tokens):
+        return Choice(best, matched)
+    oldest = min(idle, key=lambda slot: slot.used)
+    return _with_donor(empty or oldest, slots, matches, length)
+
+
+def _with_donor(slot: Slot, slots: Sequence[Slot], matches: dict[int, int], length: int) -> Choice:
+    donor = max(slots, key=lambda other: matches[other.id])
+    gain = matches[donor.id] - matches[slot.id]
+    if donor is not slot and gain >= max(COPY_MINIMUM, length // COPY_RATIO):
+        return Choice(slot, matches[donor.id], donor)
+    return Choice(slot, matches[slot.id])
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int], limit: int) -> int:
+    """Length of the common head of two sequences, at most ``limit``."""
+    limit = min(len(one), len(other), limit)
+    if one[:limit] == other[:limit]:
+        return limit
+    low, high = 0, limit  # the heads of length low are equal, those of length high are not
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
