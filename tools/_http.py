@@ -8,13 +8,13 @@ with an address that may hold a key.
 import random
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from json import loads
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -183,7 +183,8 @@ async def _get_once(
         response = await transport.handle_async_request(request)
         try:
             names = {name.lower(): value for name, value in response.headers.items()}
-            chunks = response.aiter_raw()
+            # Not aiter_raw(): it refuses the answers of httpx's own MockTransport.
+            chunks = cast(AsyncIterable[bytes], response.stream)
             body = await _read(chunks, names.get("content-encoding", ""), max_bytes, host)
         finally:
             with anyio.CancelScope(shield=True):
@@ -197,7 +198,7 @@ async def _get_once(
     return HttpResponse(response.status_code, names, body)
 
 
-async def _read(chunks: AsyncIterator[bytes], encoding: str, max_bytes: int, host: str) -> bytes:
+async def _read(chunks: AsyncIterable[bytes], encoding: str, max_bytes: int, host: str) -> bytes:
     inflate = _inflater(encoding, host)
     body = bytearray()
     async for chunk in chunks:

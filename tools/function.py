@@ -1,0 +1,291 @@
+"""The ``@tool`` decorator: a plain Python function becomes a tool that a model can call.
+
+The schema is made from the type hints by pydantic; descriptions come from the docstring, read by griffe in
+the Google, NumPy or Sphinx style.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Callable
+from functools import partial, update_wrapper
+from typing import Annotated, Any, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, overload
+
+import anyio.to_thread
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from arriero.prompts import ToolSpec
+from arriero.prompts.errors import ArrieroError
+
+from ._docstrings import Documentation, read_docstring
+from .base import Artifact, Effect, ModelRetry, Tool, ToolContext, ToolResult
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+
+
+class ToolDefinitionError(ArrieroError):
+    """A function cannot be made into a tool; the message says what to change."""
+
+
+class FunctionTool(Tool, Generic[P, R]):
+    """A function as a tool; calling it calls the function, as if it had not been decorated."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        effect: Effect = "once",
+        timeout: float | None = None,
+    ) -> None:
+        self._function: Callable[..., Any] = function
+        name = name or str(getattr(function, "__name__", ""))
+        if not _NAME.fullmatch(name):
+            raise ToolDefinitionError(
+                f"{name or function!r} cannot be the name of a tool: give one with @tool(name=…), "
+                "of letters, digits, '_', '-' and '.', at most 64"
+            )
+        if timeout is not None and timeout <= 0:
+            raise ToolDefinitionError(f"tool {name}: timeout must be more than 0 seconds")
+        documentation = read_docstring(inspect.getdoc(_routine(function)))
+        self._arguments = _arguments_model(function, name, documentation)
+        self._context_name = _context_parameter(function)
+        self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004
+        )
+        self.effect = effect
+        self.timeout = timeout
+        self.spec = ToolSpec(
+            name=name,
+            description=documentation.summary if description is None else description,
+            parameters=_schema(self._arguments, name),
+        )
+        if inspect.isroutine(function):
+            update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        value: R = self._function(*args, **kwargs)
+        return value
+
+    def __repr__(self) -> str:
+        return f"<tool {self.spec.name}>"
+
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
+        """Check and coerce the arguments, call the function, and write what it returned.
+
+        A function that is not async runs in a worker thread; when the call is cancelled the thread is left to
+        finish on its own. Raises ModelRetry for arguments that do not fit, else whatever the function raises.
+        """
+        values = self._validated(arguments)
+        if self._context_name is not None:
+            values[self._context_name] = context
+        call = partial(self._function, **values)
+        try:
+            if self._is_async:
+                value = call()
+            else:
+                value = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+            if inspect.isawaitable(value):
+                value = await value
+        except SystemExit as error:
+            raise RuntimeError(f"the tool tried to end the program, with code {error.code}") from None
+        return as_result(value, name=self.spec.name)
+
+    def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        try:
+            checked = self._arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise ModelRetry(_explain(self.spec.name, error)) from None
+        fields = type(checked).model_fields
+        return {str(fields[field].alias): getattr(checked, field) for field in checked.model_fields_set}
+
+
+@overload
+def tool(function: Callable[P, R], /) -> FunctionTool[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effect: Effect = "once",
+    timeout: float | None = None,
+) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
+def tool(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effect: Effect = "once",
+    timeout: float | None = None,
+) -> FunctionTool[P, R] | Callable[[Callable[P, R]], FunctionTool[P, R]]:
+    """Make a tool from a function, sync or async, with annotated parameters.
+
+    ``name`` and ``description`` default to the function's own; ``effect`` says whether a call may be repeated
+    after a crash; ``timeout`` is in seconds, None leaves it to the loop. A parameter annotated
+    ``ToolContext`` is given the context of the call and hidden from the model. The function returns a str,
+    anything that can be written as JSON, bytes, an Artifact or a ToolResult. Raises ToolDefinitionError, at
+    once, for a signature that a model cannot fill.
+    """
+
+    def decorate(function: Callable[P, R]) -> FunctionTool[P, R]:
+        return FunctionTool(function, name=name, description=description, effect=effect, timeout=timeout)
+
+    return decorate if function is None else decorate(function)
+
+
+def as_tool(thing: Tool | Callable[..., Any]) -> Tool:
+    """Return a tool as it is, and a plain function as the tool that ``@tool`` makes of it."""
+    if isinstance(thing, Tool):
+        return thing
+    if isinstance(thing, type) or not callable(thing):
+        raise ToolDefinitionError(f"{thing!r} is neither a tool nor a function")
+    return FunctionTool(thing)
+
+
+def as_result(value: Any, *, name: str) -> ToolResult:
+    """Write what a function returned as a tool result; TypeError for what has no form as JSON.
+
+    A str is taken as it is, bytes and artifacts are named in the text, everything else becomes JSON with
+    non-ASCII characters kept (as in llama-agentic-system's client for custom tools).
+    """
+    match value:
+        case ToolResult():
+            return value
+        case str():
+            return ToolResult(value)
+        case bytes() | bytearray():
+            return as_result(Artifact(f"{name}.bin", "application/octet-stream", bytes(value)), name=name)
+        case Artifact():
+            return ToolResult(f"[{value.name}: {value.mime}, {len(value.data)} bytes]", (value,))
+    try:
+        return ToolResult(json.dumps(to_jsonable_python(value, fallback=_plain), ensure_ascii=False))
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise TypeError(f"what {name} returned cannot be written as JSON: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars and arrays know their plain form."""
+    tolist = getattr(value, "tolist", None)
+    if tolist is None:
+        raise TypeError(f"a {type(value).__name__} has no JSON form")
+    return tolist()
+
+
+class _SchemaWriter(GenerateJsonSchema):
+    """Writes no titles that only repeat names, and stays silent about defaults that have no JSON form."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def _schema(arguments: type[BaseModel], name: str) -> dict[str, Any]:
+    try:
+        schema = arguments.model_json_schema(schema_generator=_SchemaWriter)
+    except PydanticUserError as error:
+        raise ToolDefinitionError(f"tool {name}: {_first_line(error)}") from None
+    # The model needs neither our class's name nor the rule that we enforce anyway.
+    for noise in ("title", "description", "additionalProperties"):
+        schema.pop(noise, None)
+    properties = {key: _in_order(value) for key, value in schema.pop("properties", {}).items()}
+    return {"type": "object", "properties": properties} | schema
+
+
+def _in_order(schema: dict[str, Any]) -> dict[str, Any]:
+    """Type and description first, as in the tool definitions that Llama models were trained on."""
+    return {key: schema[key] for key in ("type", "description") if key in schema} | schema
+
+
+def _arguments_model(
+    function: Callable[..., Any], name: str, documentation: Documentation
+) -> type[BaseModel]:
+    fields: dict[str, Any] = {}
+    hints = _hints(function, name)
+    for parameter in _parameters(function, name):
+        if hints.get(parameter.name) is ToolContext:
+            continue
+        # Fields are numbered and parameters are aliases: a parameter may be called `json` or `_x`.
+        fields[f"argument_{len(fields)}"] = _field(parameter, hints, name, documentation)
+    config = ConfigDict(extra="forbid", coerce_numbers_to_str=True, validate_by_alias=True)
+    try:
+        return create_model("Arguments", __config__=config, **fields)
+    except PydanticUserError as error:
+        raise ToolDefinitionError(f"tool {name}: {_first_line(error)}") from None
+
+
+def _field(
+    parameter: inspect.Parameter, hints: dict[str, Any], name: str, documentation: Documentation
+) -> tuple[Any, Any]:
+    where = f"tool {name}: parameter {parameter.name!r}"
+    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+        raise ToolDefinitionError(f"{where} takes any number of arguments; name each one instead")
+    if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+        raise ToolDefinitionError(f"{where} is positional-only; a model gives arguments by name")
+    if parameter.name not in hints:
+        raise ToolDefinitionError(f"{where} has no type annotation")
+    if isinstance(parameter.default, FieldInfo):
+        raise ToolDefinitionError(f"{where}: write Annotated[type, Field(…)] and a plain default")
+    hint = hints[parameter.name]
+    required = parameter.default is inspect.Parameter.empty
+    info = Field(... if required else parameter.default, alias=parameter.name)
+    described = documentation.parameters.get(parameter.name)
+    if described and not _is_described(hint):
+        info = Field(... if required else parameter.default, alias=parameter.name, description=described)
+    return hint, info
+
+
+def _is_described(hint: Any) -> bool:
+    if get_origin(hint) is not Annotated:
+        return False
+    return any(isinstance(item, FieldInfo) and item.description for item in get_args(hint)[1:])
+
+
+def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ToolDefinitionError(f"tool {name}: the function yields; return one value instead")
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        raise ToolDefinitionError(f"tool {name}: the function's signature cannot be read") from None
+
+
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    try:
+        return get_type_hints(_routine(function), include_extras=True)
+    except (NameError, TypeError, AttributeError, SyntaxError) as error:
+        raise ToolDefinitionError(f"tool {name}: an annotation cannot be resolved: {error}") from None
+
+
+def _context_parameter(function: Callable[..., Any]) -> str | None:
+    hints = get_type_hints(_routine(function))
+    return next((name for name in inspect.signature(function).parameters if hints[name] is ToolContext), None)
+
+
+def _routine(function: Any) -> Any:
+    """The function that holds the annotations of a partial or of an object with ``__call__``."""
+    while isinstance(function, partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
+
+
+def _explain(name: str, error: ValidationError) -> str:
+    problems = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        place = ".".join(str(part) for part in item["loc"]) or "arguments"
+        said = {"extra_forbidden": "there is no such argument", "missing": "this argument is required"}
+        problems.append(f"{place}: {said.get(item['type'], item['msg'])}")
+    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+    return f"{name} was not called: {'; '.join(problems[:5])}{more}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
