@@ -1,5 +1,29 @@
 """Models behind one protocol: llama.cpp in process, and scripted doubles for tests."""
 
-from .base import ContextOverflow, Model, ModelError, Sampling, Token
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["ContextOverflow", "Model", "ModelError", "Sampling", "Token"]
+from .base import ContextOverflow, Model, ModelError, Sampling, Token
+from .scripted import FunctionModel, ScriptedModel
+
+if TYPE_CHECKING:
+    from .llama_cpp import LlamaCppModel
+
+__all__ = [
+    "ContextOverflow",
+    "FunctionModel",
+    "LlamaCppModel",
+    "Model",
+    "ModelError",
+    "Sampling",
+    "ScriptedModel",
+    "Token",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The compiled library is loaded only when it is asked for.
+    if name == "LlamaCppModel":
+        from .llama_cpp import LlamaCppModel
+
+        return LlamaCppModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

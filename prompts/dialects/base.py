@@ -50,7 +50,7 @@ class Dialect(ABC):
     """One wire form: how tools are shown, how calls are written, where messages end.
 
     ``name`` selects it. ``date_format`` is for ``Today Date``; ``default_date`` stands where no date is given
-    (None: today). ``seams`` says whether the reference encodes pieces of a message separately.
+    (None: today). ``seams`` says whether the reference encodes pieces of a message separately. ``eot`` ends a turn.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Dialect(ABC):
     default_date: str | None = None
     seams: bool = True
     template: str = "conversation"
+    eot: str = "<|eot_id|>"
 
     def render(
         self,

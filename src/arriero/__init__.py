@@ -1,1 +1,90 @@
-"""arriero drives Llama 3.x models through tool-using work on your own machine."""
+"""arriero drives Llama 3.x models through tool-using work on your own machine.
+
+    from arriero import Agent, LlamaCppModel
+    agent = Agent(LlamaCppModel("model.gguf"), tools=[my_function])
+    print(agent.run_sync("…").output)
+
+Names are loaded when they are first used: importing the package loads no model library, kernel or terminal code.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arriero.agent import Agent, CancellationToken, ConfigError, Conversation, Limits, RunResult
+    from arriero.agent.backends import (
+        FunctionModel,
+        LlamaCppModel,
+        Model,
+        ModelError,
+        Sampling,
+        ScriptedModel,
+    )
+    from arriero.prompts import ArrieroError, Message, ToolCall, ToolSpec
+    from arriero.tools import Artifact, ModelRetry, Tool, ToolError, ToolResult
+    from arriero.tools.function import tool
+    from arriero.tools.python import PythonTool
+    from arriero.tools.search import BraveSearch
+    from arriero.tools.wolfram import WolframAlpha
+
+_HOME = {
+    "arriero.agent": ("Agent", "CancellationToken", "ConfigError", "Conversation", "Limits", "RunResult"),
+    "arriero.agent.backends": (
+        "FunctionModel",
+        "LlamaCppModel",
+        "Model",
+        "ModelError",
+        "Sampling",
+        "ScriptedModel",
+    ),
+    "arriero.prompts": ("ArrieroError", "Message", "ToolCall", "ToolSpec"),
+    "arriero.tools": ("Artifact", "ModelRetry", "Tool", "ToolError", "ToolResult"),
+    "arriero.tools.function": ("tool",),
+    "arriero.tools.python": ("PythonTool",),
+    "arriero.tools.search": ("BraveSearch",),
+    "arriero.tools.wolfram": ("WolframAlpha",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Agent",
+    "ArrieroError",
+    "Artifact",
+    "BraveSearch",
+    "CancellationToken",
+    "ConfigError",
+    "Conversation",
+    "FunctionModel",
+    "Limits",
+    "LlamaCppModel",
+    "Message",
+    "Model",
+    "ModelError",
+    "ModelRetry",
+    "PythonTool",
+    "RunResult",
+    "Sampling",
+    "ScriptedModel",
+    "Tool",
+    "ToolCall",
+    "ToolError",
+    "ToolResult",
+    "ToolSpec",
+    "WolframAlpha",
+    "__version__",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("arriero")
+    if name in _MODULE_OF:
+        return getattr(import_module(_MODULE_OF[name]), name)
+    raise AttributeError(f"module 'arriero' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,91 @@
+"""A conversation: its messages, and the tokens that the model has seen or written, append-only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date as Date
+
+from arriero.prompts import Message, Segment, ToolSpec
+from arriero.prompts.dialects import Dialect, split_builtin
+
+from .backends import Model, Token
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    messages: int
+    tokens: int
+    evaluated: int
+    open: bool
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What an agent and a user have said so far.
+
+    ``tokens`` is the transcript as the model reads it: rendered once, extended with what was sampled, never
+    rendered again. ``messages`` is the same for people. ``evaluated`` counts the tokens at the head of the
+    transcript that a model has already taken in; the last sampled token is not among them.
+    """
+
+    dialect: Dialect
+    instructions: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    date: Date | str | None = None
+    messages: list[Message] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    evaluated: int = 0
+    open: bool = False
+    _turns: list[_Turn] = field(default_factory=list)
+
+    def begin_turn(self, message: Message, model: Model) -> None:
+        """Append what a user says, with what the wire form puts before a first message."""
+        turn = _Turn(len(self.messages), len(self.tokens), self.evaluated, self.open)
+        if self.tokens:
+            self.append([message], model)
+        else:
+            functions, builtin = split_builtin(self.tools)
+            system = [Message(role="system", content=self.instructions)] if self.instructions else []
+            segments = self.dialect.render(
+                [*system, message], tools=functions, builtin_tools=builtin, date=self.date, answer=False
+            )
+            self.tokens += model.tokenize(segments)
+            self.messages += [*system, message]
+        self._turns.append(turn)
+
+    def append(self, messages: Sequence[Message], model: Model) -> None:
+        """Append messages; an answer that was cut off is closed first."""
+        closing = [Segment(self.dialect.eot, special=True)] if self.open else []
+        self.tokens += model.tokenize([*closing, *self._extended(messages, answer=False)])
+        self.messages += messages
+        self.open = False
+
+    def begin_answer(self, model: Model) -> None:
+        """Append the header under which the model writes."""
+        self.tokens += model.tokenize(self._extended([], answer=True))
+        self.open = True
+
+    def sampled(self, token: Token) -> None:
+        """Append one token that the model wrote."""
+        self.evaluated = len(self.tokens)
+        self.tokens.append(token.id)
+        self.open = token.stop is None
+
+    def undo(self) -> bool:
+        """Take back the last turn: what the user said and everything after it. False if there is none."""
+        if not self._turns:
+            return False
+        turn = self._turns.pop()
+        del self.messages[turn.messages :]
+        del self.tokens[turn.tokens :]
+        self.evaluated = min(turn.evaluated, len(self.tokens))
+        self.open = turn.open
+        return True
+
+    def clear(self) -> None:
+        """Forget everything that was said; instructions and tools stay."""
+        while self.undo():
+            pass
+
+    def _extended(self, messages: Sequence[Message], *, answer: bool) -> list[Segment]:
+        functions, builtin = split_builtin(self.tools)
+        return self.dialect.extend(messages, tools=functions, builtin_tools=builtin, answer=answer)

@@ -1,0 +1,102 @@
+"""One step: the model writes a message, and what it writes is read while it is written."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from arriero.prompts import CODE_INTERPRETER, Message, ToolCall, ToolSpec
+from arriero.prompts.parser import CallDone, CallParser, Malformed, ParseEvent, TextDelta
+
+from .backends import Model, Sampling
+from .cancellation import CancellationToken, RunCancelled
+from .conversation import Conversation
+
+StepEnd = Literal["eot", "eom", "eos", "length", "cancelled"]
+_ENDS: dict[str, StepEnd] = {"eot": "eot", "eom": "eom", "eos": "eos"}
+
+
+@dataclass(slots=True)
+class Step:
+    """What the model wrote; filled while it writes.
+
+    ``end`` is the stop token that it wrote, ``length`` when it ran out of tokens, ``cancelled`` when it was stopped.
+    ``prompt_tokens`` were new to the model; ``seconds`` is wall time, ``decode_seconds`` from the first token on.
+    """
+
+    number: int
+    text: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
+    malformed: list[Malformed] = field(default_factory=list)
+    end: StepEnd = "length"
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+    @property
+    def message(self) -> Message:
+        """The step as a message of the conversation; text that could not be read as a call stays in it."""
+        text = self.text + "".join(malformed.raw for malformed in self.malformed)
+        end: Literal["eot", "eom"] = "eom" if self.end == "eom" else "eot"
+        return Message(role="assistant", content=text, end=end, **self._calls())
+
+    def _calls(self) -> dict[str, tuple[ToolCall, ...]]:
+        return {"tool_calls": tuple(self.calls)} if self.calls else {}
+
+
+async def sample(
+    step: Step,
+    model: Model,
+    conversation: Conversation,
+    tools: Sequence[ToolSpec],
+    sampling: Sampling,
+    max_tokens: int | None,
+    cancel: CancellationToken,
+) -> AsyncIterator[ParseEvent]:
+    """Let the model write one message; yields what the parser finds, and appends to the conversation.
+
+    However it ends, the transcript holds exactly the tokens that were sampled, and the message says what they are.
+    A call counts only when the message was not cut off by a cancel. Raises RunCancelled.
+    """
+    parser = CallParser(tools, code=any(spec.name == CODE_INTERPRETER for spec in tools))
+    started = time.monotonic()
+    first: float | None = None
+    stream = model.generate(conversation.tokens, sampling, max_tokens=max_tokens)
+    try:
+        while (token := await cancel.guard(anext(stream, None))) is not None:
+            if first is None:
+                first = time.monotonic()
+            conversation.sampled(token)
+            step.output_tokens += 1
+            if token.stop:
+                step.end = _ENDS[token.stop]
+            else:
+                for event in parser.feed(token.text):
+                    _note(event, step)
+                    yield event
+        for event in parser.finish():
+            _note(event, step)
+            yield event
+    except RunCancelled:
+        step.end = "cancelled"
+        for event in parser.finish():
+            _note(event, step)
+        step.calls.clear()
+        raise
+    finally:
+        await stream.aclose()
+        now = time.monotonic()
+        step.seconds = now - started
+        step.decode_seconds = now - (first or now)
+        conversation.messages.append(step.message)
+
+
+def _note(event: ParseEvent, step: Step) -> None:
+    if isinstance(event, TextDelta):
+        step.text += event.text
+    elif isinstance(event, CallDone):
+        call_id = f"call-{step.number}-{event.index + 1}"
+        step.calls.append(ToolCall(id=call_id, name=event.name, arguments=event.arguments))
+    elif isinstance(event, Malformed):
+        step.malformed.append(event)
