@@ -1,0 +1,217 @@
+"""The first code that runs inside: builds the walls, forks the kernel, and serves the caller's frames.
+
+It comes as data through standard input, never as a file of the host, and uses nothing of arriero's.
+"""
+
+import base64
+import fcntl
+import json
+import os
+import queue
+import secrets
+import shutil
+import signal
+import struct
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from . import inside_files, inside_walls
+
+_MOST_IN_A_FRAME = 64 * 2**20
+
+
+def main(config: dict[str, Any]) -> None:
+    """Run until the caller goes away or the kernel ends; never returns."""
+    commands = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 60)
+    answers = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 60)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    try:
+        _raise_outer_walls(config)
+        outer = inside_walls.report_outer(config["must_not_exist"])
+        gateway = Gateway(config, commands, answers)
+        gateway.start(outer, null)
+    except BaseException as error:
+        _write(answers, {"t": "fatal", "d": f"{type(error).__name__}: {error}"[:2000]})
+        os._exit(71)
+
+
+def _raise_outer_walls(config: Mapping[str, Any]) -> None:
+    inside_walls.set_limits(config["rlimits"])
+    if config["uid"] is not None:
+        inside_walls.drop_to(config["uid"])
+    elif os.getuid() == 0:
+        inside_walls.drop_bounding_set()
+        inside_walls.drop_capabilities()
+    if config["namespaces"] and os.getpid() != 1:
+        inside_walls.die_with(os.getppid())  # the change of uid cleared what the launcher had set
+    inside_walls.adopt_orphans()
+    inside_walls.load_filter(base64.b64decode(config["gateway_filter"]))
+
+
+def _write(descriptor: int, message: Mapping[str, Any]) -> None:
+    body = json.dumps(message).encode("utf-8", "backslashreplace")
+    view = memoryview(struct.pack(">I", len(body)) + body)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class Gateway:
+    """Speaks frames with the caller on one side and Jupyter messages with the kernel on the other."""
+
+    def __init__(self, config: dict[str, Any], commands: int, answers: int) -> None:
+        self._config = config
+        self._commands = commands
+        self._answers = answers
+        self._writing = threading.Lock()
+        self._jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._running: int | None = None
+        self._kernel = 0
+        self._reported = threading.Event()
+
+    def start(self, outer: dict[str, Any], null: int) -> None:
+        """Fork the kernel, answer with the report on the walls, and serve."""
+        os.makedirs(self._config["sockets"], 0o700, exist_ok=True)
+        connection = {
+            "transport": "ipc", "ip": self._config["sockets"] + "/k", "key": secrets.token_hex(32),
+            "signature_scheme": "hmac-sha256", "kernel_name": "",
+            "shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5,
+        }  # fmt: skip
+        path = self._config["sockets"] + "/connection.json"
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(connection, file)
+        if not self._config["probe"]:
+            __import__("ipykernel.kernelapp")  # once for both processes
+        reports, report_end = os.pipe()
+        self._fork(path, null, reports, report_end)
+        os.close(report_end)
+        os.dup2(null, 2)
+        inside_walls.hide_memory()
+        threading.Thread(target=self._reap, daemon=True).start()
+        threading.Thread(target=self._work, args=(connection, outer, reports), daemon=True).start()
+        self._listen()
+
+    def _fork(self, path: str, null: int, reports: int, report_end: int) -> None:
+        gateway = os.getpid()
+        self._kernel = os.fork()
+        if self._kernel:
+            return
+        try:
+            for descriptor in (self._commands, self._answers, reports):
+                os.close(descriptor)
+            inside_walls.die_with(gateway)
+            os.setsid()
+            inside_walls.restrict_files(self._config["landlock"])
+            sys.argv[:] = ["kernel"]
+
+            def before_code() -> None:
+                if not self._config["namespaces"]:
+                    inside_walls.load_filter(base64.b64decode(self._config["kernel_filter"]))
+                facts = inside_walls.report_inner(self._config["must_not_list"])
+                os.write(report_end, json.dumps(facts).encode())
+                os.close(report_end)
+                os.dup2(null, 2)
+
+            if self._config["probe"]:
+                before_code()
+                os._exit(0)
+            from . import inside_kernel
+
+            inside_kernel.run(path, self._config, before_code)
+        except BaseException as error:
+            try:
+                os.write(report_end, json.dumps({"error": f"{type(error).__name__}: {error}"[:500]}).encode())
+            except OSError:
+                pass
+        finally:
+            os._exit(70)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Write one frame; any thread may."""
+        with self._writing:
+            _write(self._answers, message)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                ended, status = os.waitpid(-1, 0)
+            except ChildProcessError:
+                ended, status = self._kernel, 0
+            if ended == self._kernel:
+                break
+        self._reported.wait(5)  # a kernel that failed at its start says why there
+        if self._config["probe"]:
+            return
+        try:
+            self.send({"t": "died", "status": status})
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        try:
+            os.killpg(self._kernel, signal.SIGKILL)
+        except OSError:
+            pass
+        if self._config["scratch"]:
+            shutil.rmtree(self._config["scratch"], ignore_errors=True)
+        os._exit(0)
+
+    def _work(self, connection: Mapping[str, Any], outer: dict[str, Any], reports: int) -> None:
+        try:
+            inner = json.loads(self._first_report(reports))
+            if self._config["probe"] or "error" in inner:
+                self.send({"t": "ready", "outer": outer, "inner": inner})
+                self._reported.set()
+                return
+            self._reported.set()
+            from . import inside_cells
+
+            channels = inside_cells.Channels(connection)
+            channels.wait_ready(self._config["start_s"])
+            self.send({"t": "ready", "outer": outer, "inner": inner})
+            while True:
+                job = self._jobs.get()
+                if job["op"] == "exec":
+                    self._running = job["id"]
+                    inside_cells.Cell(channels, job["id"], self._config["cell"], self.send).run(job["code"])
+                    self._running = None
+                else:
+                    self.send(
+                        {"t": "done", "id": job["id"], **inside_files.answer(job, self._config["work"])}
+                    )
+        except BaseException as error:
+            self.send({"t": "fatal", "d": f"{type(error).__name__}: {error}"[:500]})
+            self._finish()
+
+    def _first_report(self, reports: int) -> bytes:
+        text = b""
+        while part := os.read(reports, 65_536):
+            text += part
+        os.close(reports)
+        return text or b'{"error": "the kernel ended before it reported"}'
+
+    def _listen(self) -> None:
+        while True:
+            (length,) = struct.unpack(">I", self._take(4))
+            if length > _MOST_IN_A_FRAME:
+                self._finish()
+            command = json.loads(self._take(length))
+            if command["op"] != "interrupt":
+                self._jobs.put(command)
+            elif self._running is not None:
+                try:
+                    os.killpg(self._kernel, signal.SIGINT)
+                except OSError:
+                    pass
+
+    def _take(self, count: int) -> bytes:
+        taken = bytearray()
+        while len(taken) < count:
+            part = os.read(self._commands, min(count - len(taken), 2**20))
+            if not part:
+                self._finish()
+            taken += part
+        return bytes(taken)

@@ -1,0 +1,94 @@
+"""Files in and out of the work directory, without following anything the model planted (runs inside)."""
+
+import base64
+import ctypes
+import os
+import re
+import stat
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+_NR_OPENAT2 = 437
+_NO_MAGIC_LINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
+_NAME = re.compile(r"[^\W_][\w.\- ]{0,199}")
+_MOST_LISTED = 1000
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def answer(job: Mapping[str, Any], work: str) -> dict[str, Any]:
+    """Do one ``put``, ``get`` or ``ls``; problems come back as status ``error``."""
+    try:
+        match job["op"]:
+            case "put":
+                put(work, job["path"], base64.b64decode(job["data"]))
+                return {"status": "ok"}
+            case "get":
+                return {"status": "ok", "data": base64.b64encode(get(work, job["path"], job["max"])).decode()}
+            case "ls":
+                return {"status": "ok", "files": listing(work)}
+            case other:
+                return {"status": "error", "reason": f"no operation {other!r}"}
+    except (OSError, ValueError) as error:
+        return {"status": "error", "reason": str(error)[:500]}
+
+
+def put(work: str, name: str, data: bytes) -> None:
+    """Write a new file directly in the work directory, replacing whatever had that name, links included."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not a plain file name: {name!r}")
+    directory = os.open(work, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            os.unlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
+            file.write(data)
+    finally:
+        os.close(directory)
+
+
+def get(work: str, path: str, most: int) -> bytes:
+    """Read a regular file beneath the work directory; raises OSError for links, devices and more than ``most`` bytes."""
+    directory = os.open(work, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    how = struct.pack(
+        "QQQ", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, 0, _NO_MAGIC_LINKS | _NO_SYMLINKS | _BENEATH
+    )
+    try:
+        found = _libc.syscall(
+            _NR_OPENAT2, directory, os.fsencode(path), ctypes.c_char_p(how), ctypes.c_size_t(len(how))
+        )
+        code = ctypes.get_errno()
+    finally:
+        os.close(directory)
+    if found < 0:
+        raise OSError(code, os.strerror(code))
+    with os.fdopen(found, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a regular file")
+        if status.st_size > most:
+            raise OSError(f"{status.st_size} bytes is more than {most}")
+        return file.read(most)
+
+
+def listing(work: str) -> list[list[Any]]:
+    """Names and sizes of regular files, the first thousand; odd names and other file systems are left out."""
+    device = os.lstat(work).st_dev
+    found: list[list[Any]] = []
+    for directory, _, names in os.walk(work):
+        for name in names:
+            path = os.path.join(directory, name)
+            try:
+                status = os.lstat(path)
+            except OSError:
+                continue
+            shown = os.path.relpath(path, work)
+            if stat.S_ISREG(status.st_mode) and status.st_dev == device and shown.isprintable():
+                found.append([shown, status.st_size])
+            if len(found) >= _MOST_LISTED:
+                return found
+    return found

@@ -1,0 +1,182 @@
+"""Which level of the sandbox can be had here: found by trying, once per process, and never assumed."""
+
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from . import bwrap, inside_walls, plan, seccomp
+from .attest import missing_walls
+from .errors import SandboxBroken, SandboxUnavailable
+from .limits import SandboxLimits
+from .plan import LevelName, Variant
+from .process import Child
+from .wire import Closed, FrameReader
+
+Wanted = Literal["auto", "bubblewrap", "landlock"]
+_PROBE_S = 30.0
+_LEAST_LANDLOCK = 6  # from here on, signals and abstract sockets can be confined
+
+_lock = threading.Lock()
+_found: dict[LevelName, Variant] = {}
+_refused: dict[LevelName, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class LevelReport:
+    """Which level is used and why it is not a better one; ``level`` is None where there is none.
+
+    ``reason`` says what kept the better level away, ``fix`` how to get it; both are empty at the best level.
+    """
+
+    level: LevelName | None
+    detail: str = ""
+    reason: str = ""
+    fix: str = ""
+
+    @property
+    def line(self) -> str:
+        """One line for people."""
+        if self.level is None:
+            return f"Python tool refused: {self.reason}. {self.fix}"
+        if not self.reason:
+            return f"Python runs in a sandbox: {self.detail}"
+        return f"Python runs in a sandbox of the second level ({self.detail}): {self.reason}. {self.fix}"
+
+
+def report(wanted: Wanted = "auto") -> LevelReport:
+    """Try the levels from the best down; blocks for about a tenth of a second the first time."""
+    variant = _try("bubblewrap") if wanted != "landlock" else None
+    reason = _refused.get("bubblewrap", "")
+    if variant is not None:
+        return LevelReport(variant.level, str(variant))
+    fix = _fix(reason) if wanted != "landlock" else ""
+    if wanted == "bubblewrap":
+        return LevelReport(None, "", reason, fix)
+    second = _try("landlock")
+    if second is not None:
+        return LevelReport(second.level, _LANDLOCK, reason, fix)
+    both = "; ".join(part for part in (reason, _refused["landlock"]) if part)
+    return LevelReport(None, "", both, fix or _fix(""))
+
+
+_LANDLOCK = "Landlock and seccomp, no sockets, files and memory watched from outside; no namespaces"
+
+
+def choose(wanted: Wanted = "auto") -> Variant:
+    """The best variant that works here; raises SandboxUnavailable with the reason and the fix."""
+    found = report(wanted)
+    if found.level is None:
+        raise SandboxUnavailable(found.line)
+    return _found[found.level]
+
+
+def forget() -> None:
+    """Try anew at the next question, for someone who has just installed what was missing."""
+    with _lock:
+        _found.clear()
+        _refused.clear()
+    bwrap.program.cache_clear()
+
+
+def _try(level: LevelName) -> Variant | None:
+    with _lock:
+        if level not in _found and level not in _refused:
+            try:
+                _found[level] = _first_that_works(level)
+            except SandboxUnavailable as error:
+                _refused[level] = str(error)
+        return _found.get(level)
+
+
+def _first_that_works(level: LevelName) -> Variant:
+    if sys.platform != "linux":
+        raise SandboxUnavailable(f"there is no sandbox for {platform.system()} yet")
+    try:
+        seccomp.build(seccomp.Policy())
+    except LookupError as error:
+        raise SandboxUnavailable(str(error)) from error
+    problems: list[str] = []
+    for variant in _candidates(level):
+        problem = _in_own_thread(lambda v=variant: probe(v))
+        if not problem:
+            return variant
+        problems.append(problem)
+    raise SandboxUnavailable(problems[0])
+
+
+def _candidates(level: LevelName) -> list[Variant]:
+    if level == "landlock":
+        abi = inside_walls.landlock_abi()
+        if abi < _LEAST_LANDLOCK:
+            had = f"version {abi}" if abi else "none"
+            raise SandboxUnavailable(
+                f"this kernel's Landlock is too old (it has {had}, {_LEAST_LANDLOCK} is needed)"
+            )
+        return [Variant("landlock")]
+    _, options = bwrap.program()
+    nested = (
+        [True, False] if "--disable-userns" in options and "--assert-userns-disabled" in options else [False]
+    )
+    users = [False] if os.geteuid() == 0 else [True]
+    return [
+        Variant("bubblewrap", user_namespace=user, nested_lock=lock and user, own_proc=proc)
+        for user in users
+        for proc in (True, False)
+        for lock in (nested if user else [False])
+    ]
+
+
+def probe(variant: Variant) -> str:
+    """Build the variant's walls around nothing and let the self-test look; returns what is wrong, or ''."""
+    child = None
+    try:
+        child = Child(variant, SandboxLimits(), preload=(), probe=True)
+        child.find_init(5.0)
+        reader = FrameReader(child.answers, 2**20, 2**20)
+        frame = reader.read(time.monotonic() + _PROBE_S)
+        if frame is None:
+            return "the self-test did not answer in time"
+        if frame.get("t") != "ready":
+            return str(frame.get("d"))[:300]
+        return ", ".join(missing_walls(frame, child))
+    except Closed:
+        return (child.complaint() if child else "") or "the self-test ended without a word"
+    except (SandboxBroken, SandboxUnavailable, OSError) as error:
+        return str(error)
+    finally:
+        if child is not None:
+            child.close()
+
+
+def _in_own_thread(work: Callable[[], str]) -> str:
+    # Not in the caller's: its end would be the end of what it started, and it may be an event loop's.
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(work()), name="arriero-self-test")
+    thread.start()
+    thread.join()
+    return answers[0] if answers else "the self-test failed"
+
+
+def _fix(reason: str) -> str:
+    if sys.platform != "linux":
+        return "Run arriero on Linux, in a Linux container, or in WSL 2."
+    if "not installed" in reason:
+        return "" if "apt-get" in reason else "Install bubblewrap."
+    if (
+        "userns" in reason
+        or "namespace" in reason
+        or "Operation not permitted" in reason
+        or "uid map" in reason
+    ):
+        return (
+            "For the full one allow user namespaces: sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, "
+            "user.max_user_namespaces above 0, or a container started with --security-opt seccomp=unconfined."
+        )
+    if plan.python_roots.cache_info().currsize == 0:
+        return "Move Python's environment as said."
+    return "Install bubblewrap 0.8 or newer, or Linux 6.12 or newer with Landlock."

@@ -1,0 +1,232 @@
+"""What one sandbox is to be: its variant, its paths, its environment, and the configuration of the boot code."""
+
+import base64
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from . import seccomp
+from .errors import SandboxUnavailable
+from .limits import SandboxLimits
+
+LevelName = Literal["bubblewrap", "landlock"]
+
+LIBRARIES = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
+SETTINGS = tuple(
+    f"/etc/{name}"
+    for name in (
+        "ld.so.cache",
+        "ld.so.conf",
+        "ld.so.conf.d",
+        "alternatives",
+        "fonts",
+        "localtime",
+        "mime.types",
+    )
+)
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_TERMINALS = ("/dev/tty", "/dev/ptmx")
+_PROC_FILES = ("self", "meminfo", "cpuinfo", "stat", "filesystems", "loadavg", "sys/vm", "sys/kernel/pid_max")
+_TOO_WIDE = {"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/mnt", "/opt", "/proc", "/root", "/run", "/srv",
+             "/sys", "/tmp", "/var"}  # fmt: skip
+_NOT_INSIDE = ("/etc/shadow", "/etc/machine-id", "/sys/class", "/run/user", "/var/tmp", "~/.bashrc", "~/.profile",
+               "~/.ssh", "~/.bash_history")  # fmt: skip
+_FIRST_UNUSED_UID, _UNUSED_UIDS = 61_184, 4_336  # systemd's range for dynamic users: nobody owns files there
+_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to build the walls.
+
+    ``user_namespace`` is False for root, who mounts as root and drops to ``uid``. ``nested_lock`` forbids further
+    user namespaces by a limit of the kernel, besides the filter; ``own_proc`` mounts a fresh /proc.
+    """
+
+    level: LevelName
+    user_namespace: bool = True
+    nested_lock: bool = True
+    own_proc: bool = True
+
+    def __str__(self) -> str:
+        if self.level == "landlock":
+            return "landlock"
+        parts = (("nested lock", self.nested_lock or not self.user_namespace), ("/proc", self.own_proc))
+        without = [name for name, on in parts if not on]
+        how = "user namespace" if self.user_namespace else "started by root, unused uid"
+        return f"bubblewrap ({how}{', without ' + ' and '.join(without) if without else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things are for the process inside; ``scratch`` is a directory of the host, only without namespaces."""
+
+    work: str
+    tmp: str
+    home: str
+    sockets: str
+    scratch: str | None = None
+
+
+@cache
+def python_roots() -> tuple[tuple[str, str], ...]:
+    """(real directory, name inside) of what the interpreter needs besides /usr, shortest first.
+
+    Raises SandboxUnavailable when that would expose a whole home or system directory.
+    """
+    named = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    link = sys.executable
+    while os.path.islink(link):  # a virtual environment's python may point through a link to the real prefix
+        link = os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link)))
+        named.add(os.path.dirname(os.path.dirname(link)))
+    pairs = {(os.path.realpath(name), name) for name in named}
+    pairs |= {(real, real) for real, _ in pairs}
+    pairs = {(real, name) for real, name in pairs if real != "/usr" and not real.startswith("/usr/")}
+    home = os.path.realpath(os.path.expanduser("~"))
+    for real, _ in pairs:
+        if real in _TOO_WIDE or real == home or home.startswith(real + "/"):
+            raise SandboxUnavailable(
+                f"Python lives directly in {real}, which the sandbox would have to expose; "
+                "use a virtual environment in a directory of its own"
+            )
+    return tuple(sorted(pairs, key=lambda pair: (len(pair[1]), pair)))
+
+
+def work_directory() -> str:
+    """The first name for the work directory that no part of the interpreter lies in."""
+    taken = [name for _, name in python_roots()]
+    for candidate in ("/work", "/workspace", "/sandbox"):
+        if not any(name == candidate or name.startswith(candidate + "/") for name in taken):
+            return candidate
+    raise SandboxUnavailable(
+        "Python lives below /work, /workspace and /sandbox; move its environment elsewhere"
+    )
+
+
+def environment(places: Places) -> dict[str, str]:
+    """All variables that exist inside."""
+    path = f"{os.path.dirname(sys.executable)}:/usr/local/bin:/usr/bin:/bin"
+    threads = str(_THREADS)
+    return {
+        "PATH": path, "HOME": places.home, "USER": "user", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8",
+        "TMPDIR": places.tmp, "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MPLCONFIGDIR": f"{places.home}/.mpl", "IPYTHONDIR": f"{places.home}/.ipython",
+        "JUPYTER_RUNTIME_DIR": f"{places.tmp}/.jupyter", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1",
+        "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }  # fmt: skip
+
+
+def unused_uid() -> int:
+    """A user id that owns nothing here and runs nothing, for root to drop to."""
+    busy = {_owner(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+    start = secrets.randbelow(_UNUSED_UIDS)
+    for offset in range(_UNUSED_UIDS):
+        uid = _FIRST_UNUSED_UID + (start + offset) % _UNUSED_UIDS
+        if uid not in busy:
+            return uid
+    raise SandboxUnavailable("every user id that could be dropped to runs something")
+
+
+def _owner(process: str) -> int:
+    try:
+        return os.stat(f"/proc/{process}").st_uid
+    except OSError:
+        return -1
+
+
+def readable_by_others() -> bool:
+    """Whether another user could run this interpreter where it lies."""
+    for real, _ in python_roots():
+        for directory in (Path(real), *Path(real).parents):
+            if not directory.stat().st_mode & stat.S_IXOTH:
+                return False
+    return True
+
+
+def configuration(
+    variant: Variant,
+    limits: SandboxLimits,
+    places: Places,
+    uid: int | None,
+    *,
+    preload: tuple[str, ...],
+    probe: bool,
+) -> dict[str, Any]:
+    """What the boot code is told."""
+    namespaces = variant.level == "bubblewrap"
+    every = seccomp.Policy()
+    outer = every if namespaces else seccomp.Policy(families=(seccomp.AF_UNIX,))
+    inner = every if namespaces else seccomp.Policy(families=(), namespaces=False)
+    return {
+        "probe": probe,
+        "namespaces": namespaces,
+        "uid": uid,
+        "work": places.work,
+        "sockets": places.sockets,
+        "scratch": places.scratch,
+        "start_s": limits.start_s,
+        "preload": list(preload),
+        "rlimits": _rlimits(variant, limits, uid),
+        "gateway_filter": base64.b64encode(seccomp.build(outer)).decode(),
+        "kernel_filter": base64.b64encode(seccomp.build(inner)).decode(),
+        "landlock": _landlock(namespaces, places),
+        "must_not_exist": [os.path.expanduser(path) for path in _NOT_INSIDE] if namespaces else [],
+        "must_not_list": ["/"] if namespaces else ["/", "/etc", os.path.expanduser("~")],
+        "cell": {
+            "output_chars": limits.output_chars,
+            "images": limits.images,
+            "image_bytes": limits.image_mb * 2**20,
+        },
+    }
+
+
+def _rlimits(variant: Variant, limits: SandboxLimits, uid: int | None) -> Mapping[str, int | None]:
+    # Counted per user and user namespace: of no use to host root, and shared with the caller without a namespace.
+    alone = uid is not None or (variant.level == "bubblewrap" and variant.user_namespace)
+    tasks = limits.tasks + (0 if alone else _tasks_of_user())
+    return {
+        "CORE": 0,
+        "NOFILE": limits.open_files,
+        "NPROC": tasks,
+        "FSIZE": limits.file_mb * 2**20,
+        "MEMLOCK": 2**20,
+        "AS": limits.address_space_mb * 2**20,
+        "CPU": limits.cpu_s,
+    }
+
+
+def _tasks_of_user() -> int:
+    own, total = os.getuid(), 0
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and _owner(entry) == own:
+            try:
+                total += len(os.listdir(f"/proc/{entry}/task"))
+            except OSError:
+                continue
+    return total
+
+
+def _landlock(namespaces: bool, places: Places) -> dict[str, Any]:
+    roots = [real for real, _ in python_roots()]
+    if namespaces:
+        return {
+            "abi": 0,
+            "read": [*LIBRARIES, "/etc", "/proc", *roots],
+            "write": [places.work, places.tmp, places.home, "/dev/shm", "/dev/pts"],  # noqa: S108 - inside
+            "devices": [*DEVICES, *_TERMINALS],
+            "no_tcp": False,
+        }
+    return {
+        "abi": 6,
+        "read": [*LIBRARIES, *SETTINGS, *(f"/proc/{name}" for name in _PROC_FILES), *roots],
+        "write": [places.work, places.tmp, places.home, places.sockets],
+        "devices": list(DEVICES),
+        "no_tcp": True,
+    }

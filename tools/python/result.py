@@ -1,0 +1,143 @@
+"""What one execution brought, made safe to show, and its exact text for the model.
+
+The text is that of Llama's reference code interpreter: the status line, then each stream that is not empty between
+``[stdout]`` or ``[stderr]`` lines. Images and what happened to the kernel follow in lines of their own.
+"""
+
+import base64
+import binascii
+import re
+import struct
+from dataclasses import dataclass, field
+from typing import Literal
+
+from arriero.tools import Artifact
+
+from .limits import SandboxLimits
+
+Status = Literal["completed", "timeout", "error"]
+
+# Control sequences of terminals (CSI, OSC, DCS and their kin), C0 and C1 controls but tab and newline, and the
+# directional overrides that make text read otherwise than it is.
+_CONTROL = re.compile(
+    "\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\\\)?|\x1b."
+    "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|[\u202a-\u202e\u2066-\u2069\u200e\u200f]",
+    re.DOTALL,
+)
+_FILE_LINE = re.compile(r'File "[^"\n]*", line (\d+)')
+_SUFFIX = {"image/png": "png", "image/jpeg": "jpg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that the code showed: PNG or JPEG, its header checked, its pixels never decoded."""
+
+    mime: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What one cell brought. Text is sanitised; ``left_out`` counts characters that were too many to keep.
+
+    ``note`` says what became of the kernel when it did not simply go on; ``state_lost`` that its variables are gone.
+    """
+
+    status: Status
+    stdout: str = ""
+    stderr: str = ""
+    images: tuple[Image, ...] = ()
+    state_lost: bool = False
+    failed: bool = False
+    note: str = ""
+    left_out: int = 0
+    seconds: float = 0.0
+
+
+def sanitise(text: str) -> str:
+    """Text that a terminal shows as it is: no control sequences or overrides, no lone surrogates.
+
+    A carriage return starts its line anew, as progress bars mean it.
+    """
+    text = text.replace("\r\n", "\n")
+    if "\r" in text:
+        text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+    return _CONTROL.sub("", text).encode("utf-8", "replace").decode("utf-8")
+
+
+def shorten_files(stderr: str) -> str:
+    """Replace ``File "…", line N`` by ``line N``: the names are of no use to the model."""
+    return _FILE_LINE.sub(r"line \1", stderr)
+
+
+def decode_image(mime: object, encoded: object, most_pixels: int) -> Image | None:
+    """An image from base64, or None for what is not a PNG or JPEG or has more than ``most_pixels``."""
+    if not isinstance(encoded, str):
+        return None
+    try:
+        data = base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    size = _png_size(data) or _jpeg_size(data)
+    if size is None or not 0 < size[0] * size[1] <= most_pixels:
+        return None
+    return Image("image/png" if data[:1] == b"\x89" else "image/jpeg", data)
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    if len(data) < 24 or data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    if data[:3] != b"\xff\xd8\xff":
+        return None
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return width, height
+        if length < 2:
+            return None
+        at += 2 + length
+    return None
+
+
+def result_text(status: str, stdout: str, stderr: str) -> str:
+    """The reference's joining of a status and two streams, each of which is stripped."""
+    parts = [status]
+    for name, text in (("stdout", stdout.strip()), ("stderr", stderr.strip())):
+        if text:
+            parts += [f"[{name}]", text, f"[/{name}]"]
+    return "\n".join(parts)
+
+
+def cut(text: str, head: int, tail: int) -> str:
+    """At most ``head`` and ``tail`` characters of the text, with a line between that says how many were left out."""
+    if len(text) <= head + tail:
+        return text
+    return f"{text[:head]}\n[… {len(text) - head - tail} characters left out …]\n{text[len(text) - tail :]}"
+
+
+def for_model(execution: Execution, limits: SandboxLimits) -> tuple[str, tuple[Artifact, ...]]:
+    """The text for the model, and the artifacts: images as fig-N.png or .jpg, a cut output whole as output.txt."""
+    stdout, stderr = execution.stdout.strip(), execution.stderr.strip()
+    head, tail = limits.model_head_chars, limits.model_tail_chars
+    shown = [cut(stdout, head, tail), cut(stderr, head, tail)]
+    text = result_text(execution.status, *shown)
+    artifacts: list[Artifact] = []
+    lines: list[str] = []
+    for number, image in enumerate(execution.images, 1):
+        name = f"fig-{number}.{_SUFFIX[image.mime]}"
+        artifacts.append(Artifact(name, image.mime, image.data))
+        lines.append(f"[image saved as {name}]")
+    if shown != [stdout, stderr] or execution.left_out:
+        whole = result_text(execution.status, stdout, stderr)
+        artifacts.append(Artifact("output.txt", "text/plain", whole.encode()))
+        lines.append("[the whole output is saved as output.txt]")
+    if execution.note:
+        lines.append(f"[{execution.note}]")
+    return "\n".join([text, *lines]), tuple(artifacts)
