@@ -167,7 +167,7 @@ def as_result(value: Any, *, name: str) -> ToolResult:
             return ToolResult(f"[{value.name}: {value.mime}, {len(value.data)} bytes]", (value,))
     try:
         return ToolResult(json.dumps(to_jsonable_python(value, fallback=_plain), ensure_ascii=False))
-    except (PydanticSerializationError, ValueError, RecursionError) as error:
+    except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"what {name} returned cannot be written as JSON: {error}") from None
 
 
@@ -175,7 +175,7 @@ def _plain(value: Any) -> Any:
     """NumPy's scalars and arrays know their plain form."""
     tolist = getattr(value, "tolist", None)
     if tolist is None:
-        raise TypeError(f"a {type(value).__name__} has no JSON form")
+        raise TypeError(f"{type(value).__name__} has no JSON form")
     return tolist()
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from xml.parsers.expat import ExpatError
 
+import anyio.to_thread
+
 from arriero.prompts import WOLFRAM_ALPHA, ToolSpec
 
 from ._http import HttpResponse, Retry, get, one_line, printable_key, redact, require_ok
@@ -134,8 +136,10 @@ class WolframAlpha(Tool):
         if response.status != 200:
             detail = one_line(response.body[:1000].decode("utf-8", "replace").partition("<")[0])
             require_ok(response, service="Wolfram|Alpha", key_variable=KEY_VARIABLES[0], detail=detail)
+        # In a thread: the package takes a while to import, and a large answer to parse.
+        document = await anyio.to_thread.run_sync(_parse, response)
         try:
-            answer = as_json_shape(_parse(response), query)
+            answer = as_json_shape(document, query)
             return json.dumps(clean_response(answer, keep_timeouts=True))
         except RecursionError:
             raise ToolError("the answer is nested too deeply") from None

@@ -122,8 +122,8 @@ def test_rate_limit_is_waited_out() -> None:
 
 
 def test_time_limit_covers_the_retries() -> None:
+    begun = time.monotonic()
     with Loopback(Reply(503, delay=0.2)) as server, pytest.raises(ToolError):
-        begun = time.monotonic()
         search(server, timeout=0.5, retry=Retry(attempts=100, base=0.0))
     assert time.monotonic() - begun < 1.5
 

@@ -1,0 +1,234 @@
+"""Wolfram|Alpha against a loopback server that speaks the Full Results API."""
+
+import json
+import logging
+import time
+from typing import Any
+
+import anyio
+import pytest
+from loopback import Loopback, Reply, gzipped, wolfram_answer
+
+from arriero.tools import ModelRetry, ToolContext, ToolError
+from arriero.tools._http import Retry
+from arriero.tools.wolfram import KEY_HELP, KEY_VARIABLES, WolframAlpha, clean_response
+
+APPID = "ABCDEF-SECRET1234"
+SOON = Retry(base=0.0)
+
+
+def ask(server: Loopback, query: Any = "2+2", **options: Any) -> str:
+    tool = WolframAlpha(APPID, base_url=server.url, **{"retry": SOON, **options})
+    return anyio.run(tool.run, {"query": query}, ToolContext()).content
+
+
+def answered(reply: Reply, query: str = "2+2") -> Any:
+    with Loopback(reply) as server:
+        return json.loads(ask(server, query))["queryresult"]
+
+
+def test_request() -> None:
+    with Loopback(wolfram_answer("2+2")) as server:
+        ask(server)
+    (request,) = server.requests
+    assert request.path == "/v2/query"
+    assert sorted(request.query) == [("appid", APPID), ("format", "plaintext"), ("input", "2+2")]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_result_is_the_references_to_the_byte(packed: bool) -> None:
+    reply = wolfram_answer("2+2", [("Input", "2 + 2"), ("Result", "4"), ("Number name", "four")])
+    with Loopback(gzipped(reply) if packed else reply) as server:
+        content = ask(server)
+    assert content == (
+        '{"queryresult": {"success": true, "inputstring": "2+2", "pods": ['
+        '{"title": "Input", "subpods": [{"title": "", "plaintext": "2 + 2"}]}, '
+        '{"title": "Result", "subpods": [{"title": "", "plaintext": "4"}], "primary": true}]}}'
+    )
+
+
+def test_all_pods_stay_when_none_is_the_result() -> None:
+    read = answered(wolfram_answer("x^2=4", [("Input", "x^2 = 4"), ("Solutions", "x = ±2"), ("Plot", "")]))
+    assert [pod["title"] for pod in read["pods"]] == ["Input", "Solutions", "Plot"]
+    assert read["pods"][1]["subpods"][0]["plaintext"] == "x = ±2"
+    assert read["pods"][2]["subpods"][0]["plaintext"] == ""
+
+
+def test_several_subpods_and_their_sources() -> None:
+    pod = (
+        "<pod title='Results' numsubpods='2'>"
+        "<subpod title='one'><plaintext>1 &lt; 2\nline</plaintext>"
+        "<microsources><microsource>CountryData</microsource></microsources></subpod>"
+        "<subpod title='two'><plaintext/></subpod>"
+        "<notes text='n'/></pod>"
+    )
+    read = answered(wolfram_answer("x", extra=pod))
+    assert read["pods"] == [
+        {
+            "title": "Results",
+            "subpods": [
+                {"title": "one", "plaintext": "1 < 2\nline", "microsources": {"microsource": "CountryData"}},
+                {"title": "two", "plaintext": ""},
+            ],
+            "notes": {"text": "n"},
+        }
+    ]
+
+
+def test_the_query_stands_in_for_a_missing_input_string() -> None:
+    assert answered(wolfram_answer(None), "my query")["inputstring"] == "my query"
+
+
+def test_no_result_with_a_suggestion_and_a_tip() -> None:
+    extra = (
+        "<didyoumeans count='1'><didyoumean score='0.4' level='low'>as</didyoumean></didyoumeans>"
+        "<tips count='1'><tip text='Check your spelling'/></tips>"
+    )
+    assert answered(wolfram_answer("asdfgh", success=False, extra=extra)) == {
+        "success": False,
+        "inputstring": "asdfgh",
+        "didyoumeans": {"score": "0.4", "level": "low", "val": "as"},
+        "tips": {"text": "Check your spelling"},
+    }
+
+
+def test_several_of_a_kind_are_a_list() -> None:
+    extra = (
+        "<didyoumeans count='2'><didyoumean score='0.4'>as</didyoumean>"
+        "<didyoumean score='0.3'>gh</didyoumean></didyoumeans>"
+        "<sources count='1'><source url='u' text='t'/></sources>"
+        "<warnings count='2'><spellcheck word='a' suggestion='b' text='c'/><delimiters text='d'/></warnings>"
+        "<languagemsg english='e' other='o'/>"
+    )
+    read = answered(wolfram_answer("x", success=False, extra=extra))
+    assert read["didyoumeans"] == [{"score": "0.4", "val": "as"}, {"score": "0.3", "val": "gh"}]
+    assert read["sources"] == {"url": "u", "text": "t"}
+    assert read["warnings"] == [{"word": "a", "suggestion": "b", "text": "c"}, {"text": "d"}]
+    assert read["languagemsg"] == {"english": "e", "other": "o"}
+
+
+def test_assumptions_are_dropped() -> None:
+    extra = "<assumptions count='1'><assumption type='Clash' word='pi'/></assumptions>"
+    assert "assumptions" not in answered(wolfram_answer("pi", [("Result", "3.14")], extra=extra))
+
+
+def test_time_outs_are_told() -> None:
+    late = "timedout='Data,Geo' timedoutpods='Plot'"
+    read = answered(wolfram_answer("x", [("Result", "1")], attributes=late))
+    assert read["timedout"] == "Data,Geo"
+    assert read["timedoutpods"] == "Plot"
+    assert "parsetimedout" not in read
+
+
+def test_the_reference_form_has_no_time_outs_and_no_error() -> None:
+    given = {
+        "queryresult": {
+            "success": False,
+            "error": {"code": "1", "msg": "Invalid appid"},
+            "timedoutpods": "Plot",
+            "inputstring": "x",
+        }
+    }
+    assert clean_response(given) == {"queryresult": {"success": False, "inputstring": "x"}}
+    assert "error" in given["queryresult"]
+
+
+@pytest.mark.parametrize("odd", [{}, {"queryresult": None}, {"queryresult": {"pods": None}}, {"x": 1}])
+def test_odd_json_is_left_alone(odd: dict[str, Any]) -> None:
+    assert clean_response(odd) == odd
+    assert clean_response({"queryresult": {"pods": [3]}}) == {"queryresult": {"pods": [3]}}
+
+
+XML = {"Content-Type": "text/xml; charset=utf-8"}
+BAD_APPID = "<error><code>1</code><msg>Invalid appid</msg></error>"
+BOMB = b"<!DOCTYPE x [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'>]><queryresult>&b;</queryresult>"
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (
+            wolfram_answer("x", success=False, error=True, extra=BAD_APPID),
+            "the service answered: Error 1: Invalid appid; the user has to check WOLFRAM_ALPHA_APPID",
+        ),
+        (
+            wolfram_answer("x", success=False, error=True, extra=BAD_APPID.replace("Invalid appid", "Busy")),
+            "the service answered: Error 1: Busy$",
+        ),
+        (Reply(200, b"<error status='501' message='gone'/>", XML), "the service answered: Error 501: gone"),
+        (wolfram_answer("x", error=True, extra="<error><msg>odd</msg></error>"), "unknown shape"),
+        (Reply(200, b"<queryresult success='perhaps'/>", XML), "unknown shape"),
+        (Reply(200, b"<queryresult><pod/></queryresult>", XML), "unknown shape"),
+        (Reply(200, b"<html/>", XML), "not a query result"),
+        (Reply(200, b"<queryresult", XML), "broken XML"),
+        (Reply(200, b"", XML), "broken XML"),
+        (Reply(200, BOMB, XML), "unknown shape"),
+        (
+            Reply(200, b"<queryresult>" + b"<a>" * 50_000 + b"</a>" * 50_000 + b"</queryresult>", XML),
+            "nested too deeply",
+        ),
+        (
+            Reply(200, b"{}", {"Content-Type": "application/json"}),
+            r"not XML \(content type: application/json\)",
+        ),
+        (Reply(200, b"<queryresult/>"), "content type: none named"),
+        (Reply(403, b"Error 1: Invalid appid"), r"refused the key, HTTP 403 \(Error 1: Invalid appid\)"),
+        (Reply(400, b"<html>no</html>"), "did not accept the request, HTTP 400$"),
+        (Reply(429, headers={"Retry-After": "99"}), "try again in 99 s"),
+        (Reply(503), "problem of its own, HTTP 503"),
+        (Reply(200, b"<queryresult>", XML, missing=9), "before its answer was whole"),
+        (Reply(body=b"x" * 2_500_000), "more than 2 MB"),
+    ],
+)
+def test_what_goes_wrong_is_told_without_the_key(reply: Reply, words: str) -> None:
+    with Loopback(reply) as server, pytest.raises(ToolError, match=words) as caught:
+        ask(server)
+    assert str(caught.value).startswith("the Wolfram|Alpha query failed: ")
+    assert APPID not in str(caught.value)
+
+
+@pytest.mark.parametrize("spelling", ["text/xml;charset=utf-8", "text/xml; charset=UTF-8", "application/xml"])
+def test_every_spelling_of_the_content_type(spelling: str) -> None:
+    assert answered(wolfram_answer("x", content_type=spelling))["success"] is True
+
+
+def test_slow_answer() -> None:
+    with Loopback(wolfram_answer("x"), Reply(delay=30.0)) as server:
+        ask(server)  # The first call imports the package, which must not count.
+        begun = time.monotonic()
+        with pytest.raises(ToolError, match=r"did not answer within 0\.3 s"):
+            ask(server, timeout=0.3)
+        assert time.monotonic() - begun < 2.0
+
+
+@pytest.mark.parametrize("query", ["", "\n", None, []])
+def test_a_query_is_needed(query: Any) -> None:
+    with Loopback(wolfram_answer("x")) as server, pytest.raises(ModelRetry):
+        ask(server, query)
+    assert server.requests == []
+
+
+def test_key_from_the_environment() -> None:
+    assert WolframAlpha.from_env({}) is None
+    assert KEY_VARIABLES[0] in KEY_HELP
+    for name in KEY_VARIABLES:
+        assert WolframAlpha.from_env({name: APPID}) is not None
+
+
+def test_a_key_that_cannot_be_one() -> None:
+    with pytest.raises(ToolError, match="AppID"):
+        WolframAlpha("")
+
+
+def test_the_key_is_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    assert APPID not in repr(WolframAlpha(APPID))
+    with caplog.at_level(logging.DEBUG), Loopback(wolfram_answer("x")) as server:
+        ask(server)
+    assert APPID not in caplog.text
+
+
+def test_spec() -> None:
+    tool = WolframAlpha(APPID)
+    assert tool.name == "wolfram_alpha"
+    assert tool.effect == "read"
+    assert tool.timeout == 31.0
