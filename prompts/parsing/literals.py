@@ -114,9 +114,9 @@ def json_value(text: str) -> Any:
 class Literals:
     """A reader of literals over one text; every method takes up where the last one stopped."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, start: int = 0) -> None:
         self.text = text
-        self.pos = 0
+        self.pos = self.last_end = start
         self._depth = 0
         self.kind: str | None = None
         self.token = ""
@@ -124,6 +124,7 @@ class Literals:
 
     def advance(self) -> None:
         """Step to the next token; ``kind`` is None at the end of the text."""
+        self.last_end = self.pos
         match = _TOKEN.match(self.text, self.pos)
         if match is None:
             if self.text[self.pos :].strip():
