@@ -60,6 +60,8 @@ def _documentation(sections: "list[griffe.DocstringSection]") -> Documentation:
     for section in sections:
         if section.kind.value == "text":
             summary.append(section.value.strip())
+        elif section.kind.value == "admonition":
+            summary.append(f"{section.title}: {section.value.contents.strip()}")
         elif section.kind.value in ("parameters", "other parameters"):
             parameters.update((item.name, " ".join(item.description.split())) for item in section.value)
     return Documentation("\n\n".join(part for part in summary if part), parameters)

@@ -123,7 +123,7 @@ async def get(
                 await used.aclose()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Query:
     url: str
     params: tuple[tuple[str, str], ...]
@@ -156,7 +156,10 @@ async def _get_with_retries(
 async def _get_following(query: _Query, transport: "Transport") -> HttpResponse:
     import httpx
 
-    address = httpx.URL(query.url, params=query.params) if query.params else httpx.URL(query.url)
+    try:
+        address = httpx.URL(query.url, params=query.params) if query.params else httpx.URL(query.url)
+    except httpx.InvalidURL:
+        raise HttpError("address", "the request is too long, or its address is broken") from None
     for _ in range(MAX_REDIRECTS + 1):
         response = await _get_once(transport, address, query.headers, query.max_bytes)
         target = response.headers.get("location")

@@ -151,6 +151,14 @@ def test_a_docstring_without_sections_is_all_summary() -> None:
     assert read_docstring("Time: now.\n\nAnd more: text.").summary == "Time: now.\n\nAnd more: text."
 
 
+def test_notes_and_an_example_stay_in_the_description() -> None:
+    read = read_docstring(
+        "Pay.\n\nNote:\n    Not twice.\n\nArgs:\n    sum: how much\n\nExample:\n    >>> pay(1)\n"
+    )
+    assert read.summary == "Pay.\n\nNote: Not twice.\n\nExample: >>> pay(1)"
+    assert read.parameters == {"sum": "how much"}
+
+
 def test_documented_parameters_that_do_not_exist_are_ignored() -> None:
     @tool
     def f(a: int) -> None:

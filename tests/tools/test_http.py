@@ -239,6 +239,20 @@ def test_addresses_that_are_none(url: str) -> None:
     assert caught.value.kind == "address"
 
 
+@pytest.mark.parametrize("text", ["x" * 70_000, "é" * 1_000_000])
+def test_a_request_that_is_too_long(text: str) -> None:
+    with Loopback(json_reply({})) as server, pytest.raises(HttpError, match="too long"):
+        fetch(server.url, params=[("q", text)])
+    assert server.requests == []
+
+
+def test_control_characters_in_a_parameter() -> None:
+    with Loopback(json_reply({})) as server:
+        fetch(server.url, params=[("q", "a\x00\r\nX-Evil: 1\x7f")])
+    assert server.requests[0].query == [("q", "a\x00\r\nX-Evil: 1\x7f")]
+    assert "x-evil" not in server.requests[0].headers
+
+
 def test_a_proxy_setting_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "gopher://127.0.0.1:1")
     with pytest.raises(HttpError, match="http_proxy"):
