@@ -14,7 +14,7 @@ REFUSAL = "I can't answer that. Can I help with something else?"
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """One hazard: its code, its names in the prompt and on the model card, and what it covers, in our words."""
+    """One hazard: its code, its names in the prompt and on the model card, and what it covers."""
 
     code: str
     name: str
@@ -68,11 +68,11 @@ _ALTERNATE = "Conversation roles must alternate user/assistant/user/assistant/..
 class GuardForm:
     """One wrapper of the prompt, with the whitespace and the labels in which the published ones differ.
 
-    ``order`` says how roles are read: ``alternate`` refuses all but user and assistant in turn, ``position`` labels
-    by position and ignores roles, ``shield`` writes each role and makes the first message the user's. ``hazards``
-    counts its categories from S1. ``own_categories`` says whether others can take their place, ``exclusions``
-    whether some can be left out. ``parts_apart`` gives each part of a message a line of its own; ``separate``
-    says that the reference encodes the message apart from its header.
+    ``order`` says how roles are read: ``alternate`` refuses all but user and assistant in turn, ``position``
+    labels by position and ignores roles, ``shield`` writes each role and makes the first message the user's.
+    ``hazards`` counts its categories from S1. ``own_categories`` says whether others can take their place,
+    ``exclusions`` whether some can be left out. ``parts_apart`` gives each part of a message a line of its
+    own; ``separate`` says that the reference encodes the message apart from its header.
     """
 
     name: str
@@ -135,10 +135,10 @@ def guard_prompt(
 ) -> list[Segment]:
     """The prompt that asks for a verdict on the last message.
 
-    ``form`` is a key of GUARD_FORMS. ``categories`` gives codes and texts in the place of the form's own (a text
-    is a name with its full stop, and may go on in further lines); ``excluded`` are codes to leave out; excluding
-    all 14 in a ``stack-`` form excludes none, as in llama-stack. ``image`` announces a picture, which the caller
-    feeds. The published 1B template silently drops content that is no list of parts; here every text is shown.
+    ``form`` is a key of GUARD_FORMS. ``categories`` gives codes and texts in the place of the form's own (a
+    text is a name with its full stop, and may go on in further lines). ``excluded`` are codes to leave out;
+    excluding all 14 in a ``stack-`` form excludes none, as in llama-stack. ``image`` announces a picture,
+    which the caller feeds. The published 1B template drops content that is no list of parts; we never do.
     Raises PromptError for an unknown form, an order of roles that the form cannot write, a category that it
     cannot take, and for a prompt that would show no message or no category.
     """

@@ -46,7 +46,7 @@ def render_guard(row: dict[str, Any]) -> list[Segment]:
 
 
 def _excluded(source: dict[str, Any]) -> list[str]:
-    """The published template ignores codes that it does not know; we refuse them, so they are left away here."""
+    """Codes to leave out; the published template ignores unknown ones, which we refuse, so they go here."""
     excluded: list[str] = source.get("excluded_categories", source.get("excluded_category_keys", []))
     categories = source.get("categories")
     return [code for code in excluded if code in categories] if isinstance(categories, dict) else excluded
