@@ -16,8 +16,8 @@ FATAL = -2
 class AbortFlag:
     """Stops a running decode from any thread.
 
-    llama.cpp polls a callback in its compute threads. libc's ``strlen`` on a two-byte buffer is one that needs
-    neither Python nor its lock: "" goes on, "x" stops (measured: within 10 ms on a processor).
+    llama.cpp polls a callback in its compute threads. libc's ``strlen`` on a two-byte buffer is one that
+    needs neither Python nor its lock: "" goes on, "x" stops (measured: within 10 ms on a processor).
     """
 
     def __init__(self) -> None:

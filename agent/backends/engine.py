@@ -28,9 +28,10 @@ class EngineStats:
     """Counts since the engine started.
 
     ``prefilled_tokens`` are prompt tokens that had to be decoded, without the last sampled token of the
-    conversation: that one is decoded when the conversation goes on, and counts in ``decoded_tokens`` with all
-    other sampled tokens that were decoded. So a step whose prompt is the transcript so far (prompt and sampled
-    tokens) and n more tokens adds exactly n. ``reused_tokens`` are prompt tokens that needed no decoding.
+    conversation: that one is decoded when the conversation goes on, and counts in ``decoded_tokens`` with
+    all other sampled tokens that were decoded. So a step whose prompt is the transcript so far (prompt and
+    sampled tokens) and n more tokens adds exactly n. A prompt that is wholly in memory costs one: its last
+    token gives the logits. ``reused_tokens`` are prompt tokens that needed no decoding.
     """
 
     prefilled_tokens: int = 0
@@ -80,9 +81,9 @@ class _Part:
 class Engine:
     """Loads a model on a thread of its own and generates there until closed; all methods are thread-safe.
 
-    ``length`` bounds each conversation, in tokens. ``sequences`` conversations keep their keys and values; more
-    wait their turn. The constructor returns when the model is loaded; ``on_progress`` is called on the engine's
-    thread with fractions from 0 to 1. Raises ModelError.
+    ``length`` bounds each conversation, in tokens. ``sequences`` conversations keep their keys and values;
+    more wait their turn. The constructor returns when the model is loaded; ``on_progress`` is called on the
+    engine's thread with fractions from 0 to 1. Raises ModelError.
     """
 
     def __init__(
@@ -132,7 +133,9 @@ class Engine:
 
         ``deliver`` is called on the engine's thread with every Token; after the last one without a stop with
         None (``max_tokens`` or the context's end reached), or with the ModelError that ended it. If it raises
-        RuntimeError (a closed event loop), the generation is cancelled. Raises ContextOverflow and ModelError.
+        RuntimeError (a closed event loop), the generation is cancelled.
+
+        Raises ContextOverflow and ModelError.
         """
         prompt = list(tokens)
         if not prompt:
@@ -154,7 +157,7 @@ class Engine:
         return generation
 
     def cancel(self, generation: Generation) -> None:
-        """Stop a generation soon, even inside a decode; nothing more is delivered. Safe to call at any time."""
+        """Stop a generation soon, even inside a decode; nothing more is delivered. Safe at any time."""
         with self._changed:
             generation.cancelled = True
             if generation in self._running:
@@ -385,6 +388,7 @@ class Engine:
         for part in parts:
             self._context.truncate(part.slot.id, len(part.slot.tokens))
         if code == ABORTED:
+            llama_lib.forget_problems()
             return
         reason = llama_lib.recent_problems()
         error = ModelError(f"llama.cpp could not compute (code {code}){': ' + reason if reason else ''}")

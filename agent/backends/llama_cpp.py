@@ -120,8 +120,9 @@ class LlamaCppModel:
 
 
 def _check_settings(n_ctx: int | None, n_threads: int | None, n_parallel: int) -> None:
-    for name, value in (("n_ctx", n_ctx), ("n_threads", n_threads), ("n_parallel", n_parallel)):
+    bounds = (("n_ctx", n_ctx, 2**24), ("n_threads", n_threads, 512), ("n_parallel", n_parallel, 64))
+    for name, value, most in bounds:
         if value is not None and value < 1:
             raise ModelError(f"{name} must be at least 1, not {value}")
-    if n_parallel > 64:
-        raise ModelError(f"n_parallel can be at most 64, not {n_parallel}")
+        if value is not None and value > most:
+            raise ModelError(f"{name} can be at most {most}, not {value}")

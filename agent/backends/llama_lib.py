@@ -13,6 +13,7 @@ from .base import ModelError
 
 REQUIREMENT = "llama-cpp-python>=0.3.36,<0.4"
 LOGGER = logging.getLogger("arriero.llama")
+LOGGER.addHandler(logging.NullHandler())  # where nobody configured logging, Python would print errors
 
 _SYMBOLS = (
     "llama_backend_init", "llama_log_set", "llama_model_default_params", "llama_model_load_from_file",

@@ -11,8 +11,8 @@ COPY_RATIO = 64  # a copy moves a whole stream: worth it from 1/64 of the stream
 class Slot:
     """One sequence of a context.
 
-    ``tokens`` are in its key-value memory. ``owed`` was sampled after them, and is decoded with whatever comes
-    next, so it belongs to the transcript but not yet to the memory. ``used`` orders slots by their last use.
+    ``tokens`` are in its key-value memory. ``owed`` was sampled after them, and is decoded with whatever
+    comes next, so it belongs to the transcript but not yet to the memory. ``used`` orders slots by last use.
     """
 
     id: int
@@ -42,8 +42,8 @@ class Choice:
 def choose(slots: Sequence[Slot], prompt: Sequence[int], length: int) -> Choice | None:
     """The slot for a prompt, or None while all are busy; ``length`` is a stream's capacity in tokens.
 
-    A slot that the prompt continues goes on. Otherwise an empty slot is taken, or the one least recently used,
-    and a common head is copied into it where that pays. A slot whose larger part the prompt shares is cut
+    A slot that the prompt continues goes on. Otherwise an empty slot is taken, or the one least recently
+    used, and a common head is copied into it where that pays. A slot whose larger part the prompt shares is cut
     back instead when no slot is empty: that is a conversation that went another way.
     """
     idle = [slot for slot in slots if not slot.busy]

@@ -70,7 +70,7 @@ def write_tiny_gguf(
     for key, value in (metadata or {}).items():
         (writer.add_string if isinstance(value, str) else writer.add_uint32)(key, value)
     if weights:
-        for name, array in _weights(len(tokens), successors, seed).items():
+        for name, array in _weights(len(plain), len(tokens), successors, seed).items():
             writer.add_tensor(name, array.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -96,11 +96,12 @@ def _write_header(writer: GGUFWriter, context_length: int, n_tokens: int) -> Non
     writer.add_add_bos_token(True)
 
 
-def _weights(n_tokens: int, successors: Mapping[int, int] | None, seed: int) -> dict[str, Any]:
+def _weights(n_plain: int, n_tokens: int, successors: Mapping[int, int] | None, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     embedding = rng.standard_normal((n_tokens, WIDTH))
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
-    output = rng.standard_normal((n_tokens, WIDTH))
+    output = rng.standard_normal((n_tokens, WIDTH)) / 4
+    output[n_plain:] = 0  # random text hardly ever ends by itself
     if successors is not None:
         output = np.zeros((n_tokens, WIDTH))
         for token, following in successors.items():
