@@ -328,7 +328,7 @@ def test_cancel_does_not_wait_for_a_sync_function() -> None:
         release.set()
         return spent
 
-    assert anyio.run(run) < 1.0
+    assert anyio.run(run) < 4.0
 
 
 @pytest.mark.parametrize(

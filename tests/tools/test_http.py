@@ -92,7 +92,7 @@ def test_retry_after_beyond_the_time_limit_is_not() -> None:
     with Loopback(Reply(429, headers={"Retry-After": "3600"})) as server:
         begun = time.monotonic()
         assert fetch(server.url, time_limit=5.0).status == 429
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 4.0
     assert len(server.requests) == 1
 
 
@@ -202,7 +202,7 @@ def test_slow_answer() -> None:
         begun = time.monotonic()
         with pytest.raises(HttpError, match=r"did not answer within 0\.3 s") as caught:
             fetch(server.url, time_limit=0.3)
-        assert time.monotonic() - begun < 2.0
+        assert time.monotonic() - begun < 4.0
     assert caught.value.kind == "timeout"
 
 

@@ -125,7 +125,7 @@ def test_time_limit_covers_the_retries() -> None:
     begun = time.monotonic()
     with Loopback(Reply(503, delay=0.2)) as server, pytest.raises(ToolError):
         search(server, timeout=0.5, retry=Retry(attempts=100, base=0.0))
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 4.0
 
 
 @pytest.mark.parametrize("query", ["", "  ", None, 3])
@@ -144,7 +144,7 @@ def test_cancel_returns_at_once() -> None:
     with Loopback(json_reply({}, delay=30.0)) as server:
         begun = time.monotonic()
         anyio.run(run, server)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 4.0
 
 
 @pytest.mark.parametrize(

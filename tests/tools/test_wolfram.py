@@ -7,11 +7,12 @@ from typing import Any
 
 import anyio
 import pytest
+import wolframalpha
 from loopback import Loopback, Reply, gzipped, wolfram_answer
 
 from arriero.tools import ModelRetry, ToolContext, ToolError
 from arriero.tools._http import Retry
-from arriero.tools.wolfram import KEY_HELP, KEY_VARIABLES, WolframAlpha, clean_response
+from arriero.tools.wolfram import KEY_HELP, KEY_VARIABLES, WolframAlpha, as_json_shape, clean_response
 
 APPID = "ABCDEF-SECRET1234"
 SOON = Retry(base=0.0)
@@ -73,6 +74,19 @@ def test_several_subpods_and_their_sources() -> None:
             "notes": {"text": "n"},
         }
     ]
+
+
+def test_the_packages_own_client_reads_the_same() -> None:
+    reply = wolfram_answer(
+        "2+2", [("Input", "2 + 2"), ("Result", "4")], content_type="text/xml; charset=utf-8"
+    )
+
+    async def ask_directly(url: str) -> Any:
+        return await wolframalpha.Client(APPID, url=url).aquery("2+2", format="plaintext")
+
+    with Loopback(reply) as server:
+        document = anyio.run(ask_directly, server.url + "/v2/query")
+        assert json.dumps(clean_response(as_json_shape(document, "2+2"))) == ask(server)
 
 
 def test_the_query_stands_in_for_a_missing_input_string() -> None:
@@ -198,7 +212,7 @@ def test_slow_answer() -> None:
         begun = time.monotonic()
         with pytest.raises(ToolError, match=r"did not answer within 0\.3 s"):
             ask(server, timeout=0.3)
-        assert time.monotonic() - begun < 2.0
+        assert time.monotonic() - begun < 4.0
 
 
 @pytest.mark.parametrize("query", ["", "\n", None, []])
