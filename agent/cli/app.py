@@ -1,0 +1,326 @@
+"""The command ``arriero``: a question, a conversation, or one of the subcommands."""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import click
+
+_QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
+_USAGE: Final = 2
+_INTERRUPTED: Final = 130
+_PIPE: Final = 141
+_DEFAULT: Final = "ask"
+
+
+class QuestionGroup(click.Group):
+    """A group whose first argument may also be a question: what is no subcommand goes to ``ask``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._route(ctx, args))
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Both ways to call it."""
+        formatter.write_usage(ctx.command_path, "[OPTIONS] [QUESTION]...")
+        formatter.write_usage(ctx.command_path, "COMMAND [OPTIONS]...", prefix="       ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of ``ask`` too, since they are what a question takes."""
+        ask = self.commands[_DEFAULT]
+        options = [p for p in (*ask.params, *self.get_params(ctx)) if isinstance(p, click.Option)]
+        with click.Context(ask, info_name=ctx.info_name, parent=ctx.parent) as inner:
+            records = [record for option in options if (record := option.get_help_record(inner))]
+        with formatter.section("Options"):
+            formatter.write_dl(records)
+        self.format_commands(ctx, formatter)
+
+    def _route(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {name for param in self.get_params(ctx) for name in param.opts}
+        if args and (args[0] in own or args[0] in self.commands):
+            return args
+        ask = self.commands[_DEFAULT]
+        with click.Context(ask, info_name=_DEFAULT, parent=ctx) as inner:
+            words = ask.make_parser(inner).parse_args(list(args))[0].get("question") or ()
+        if len(words) == 1 and words[0] in self.commands and "--" not in args:
+            args.remove(words[0])
+            return [words[0], *args]
+        if len(words) == 1 and "--" not in args:
+            self._refuse_typo(ctx, words[0])
+        return [_DEFAULT, *args]
+
+    def _refuse_typo(self, ctx: click.Context, word: str) -> None:
+        close = difflib.get_close_matches(word, self.commands, n=1, cutoff=0.75)
+        if close:
+            raise click.UsageError(
+                f"no command is called {word!r}; did you mean {close[0]!r}? "
+                f"To ask it as a question: arriero ask {word}",
+                ctx,
+            )
+
+
+def _decoded(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> str:
+    # Bytes that are no UTF-8 arrive as lone surrogates, which no tokenizer takes.
+    return " ".join(words).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+_OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
+    click.option(
+        "-m",
+        "--model",
+        envvar="ARRIERO_MODEL",
+        default="bundled",
+        show_default=True,
+        metavar="FILE",
+        help="A Llama 3.x Instruct GGUF file; or bundled, or script:FILE to replay raw answers.",
+    ),
+    click.option(
+        "-s",
+        "--system",
+        "instructions",
+        envvar="ARRIERO_SYSTEM",
+        metavar="TEXT",
+        help="Instructions for the model.",
+    ),
+    click.option(
+        "--tool",
+        "tools",
+        multiple=True,
+        type=click.Choice(["python", "search", "wolfram"]),
+        help="Offer only this tool (repeatable); default: all that work here.",
+    ),
+    click.option("--no-tools", is_flag=True, help="Offer no tools."),
+    click.option(
+        "--sandbox",
+        envvar="ARRIERO_SANDBOX",
+        type=click.Choice(["auto", "bubblewrap", "landlock"]),
+        default="auto",
+        show_default=True,
+        help="Level of the sandbox that Python runs in.",
+    ),
+    click.option(
+        "--temperature",
+        envvar="ARRIERO_TEMPERATURE",
+        type=click.FloatRange(0, 100),
+        help="0 always takes the likeliest token.",
+    ),
+    click.option(
+        "--top-p",
+        envvar="ARRIERO_TOP_P",
+        type=click.FloatRange(0, 1, min_open=True),
+        help="Nucleus sampling.",
+    ),
+    click.option(
+        "--seed", envvar="ARRIERO_SEED", type=click.IntRange(0, 2**32 - 1), help="Repeats the same choices."
+    ),
+    click.option(
+        "--max-steps",
+        envvar="ARRIERO_MAX_STEPS",
+        type=click.IntRange(1),
+        help="Model calls a question.",
+    ),
+    click.option(
+        "--max-tokens", envvar="ARRIERO_MAX_TOKENS", type=click.IntRange(1), help="Tokens sampled a question."
+    ),
+    click.option(
+        "--ctx", "context", envvar="ARRIERO_CTX", type=click.IntRange(64), help="Context length in tokens."
+    ),
+    click.option("--dialect", envvar="ARRIERO_DIALECT", metavar="NAME", help="Wire form; default: by model."),
+    click.option("--plain", is_flag=True, envvar="ARRIERO_PLAIN", help="No colour, no boxes, no Markdown."),
+    click.option("-q", "--quiet", is_flag=True, help="Only the answer: no tools, no notices."),
+    click.option("--debug", is_flag=True, envvar="ARRIERO_DEBUG", help="Tracebacks and log lines on stderr."),
+)
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=QuestionGroup, context_settings=_CONTEXT, no_args_is_help=False)
+@click.version_option(None, "-V", "--version", package_name="arriero", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Drive Llama 3.x models through tool-using work on your own machine.
+
+    \b
+    arriero "What is 23 * 47?"         one question, the answer on stdout
+    arriero                            a conversation
+    cat notes.txt | arriero "sum up"   a question about text
+
+    Exit codes: 0 answered, 1 failed, 2 wrong usage, 4 a limit was reached, 5 blocked, 6 not ready (see
+    doctor), 130 interrupted.
+    """
+
+
+@cli.command(_DEFAULT, context_settings={**_CONTEXT, "ignore_unknown_options": False})
+@click.argument("question", nargs=-1, callback=_decoded)
+@_with_options
+@click.option(
+    "--json", is_flag=True, help="Events on stdout, one JSON object a line; the last is run_finished."
+)
+def ask(question: str, **options: Any) -> None:
+    """Answer one question; text on stdin comes before it."""
+    piped = _read_stdin()
+    if not question.strip() and not (piped and piped.strip()):
+        if question or piped is not None or options["json"] or not _person_present():
+            raise click.UsageError('the question is empty; ask like this: arriero "What is 23 * 47?"')
+        _chat(options)
+        return
+    from .oneshot import ask as answer
+    from .oneshot import with_input
+
+    settings, whole = _settings(options), with_input(question, piped or "")
+    _finish(lambda: answer(settings, whole))
+
+
+@cli.command(context_settings=_CONTEXT)
+@_with_options
+def chat(**options: Any) -> None:
+    """Have a conversation; what ``arriero`` alone does on a terminal."""
+    if not _person_present():
+        raise click.UsageError('a conversation needs a terminal; one question: arriero "What is 23 * 47?"')
+    _chat(options)
+
+
+@cli.command(context_settings=_CONTEXT)
+@_with_options
+def doctor(**options: Any) -> None:
+    """Check model, sandbox and keys; exit code 6 when a question could not be answered."""
+    from .doctor import examine
+
+    settings = _settings(options)
+    _finish(lambda: examine(settings))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """The console script: runs the command line and ends the process with its exit code."""
+    _forgiving_streams()
+    try:
+        code = _run(args)
+    except BrokenPipeError:
+        code = _PIPE
+    except KeyboardInterrupt:
+        # Loading may still sit in C code on a daemon thread, which an orderly exit would have to wait for.
+        _flush()
+        os._exit(_INTERRUPTED)
+    if not _flush():
+        code = _PIPE
+    sys.exit(code)
+
+
+def _run(args: Sequence[str] | None) -> int:
+    try:
+        code = cli.main(args=None if args is None else list(args), prog_name="arriero", standalone_mode=False)
+        return int(code or 0)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+
+
+def _settings(options: dict[str, Any]) -> Any:
+    from .settings import Settings
+
+    values = dict(options)
+    no_tools, tools = values.pop("no_tools"), values.pop("tools")
+    if no_tools and tools:
+        raise click.UsageError("--no-tools and --tool exclude each other")
+    _check_dialect(values["dialect"])
+    _set_up_logging(values["debug"])
+    values.setdefault("json", False)
+    return Settings(**values, tools=() if no_tools else tuple(tools) or None)
+
+
+def _check_dialect(name: str | None) -> None:
+    if name is None:
+        return
+    from arriero.prompts import UnknownDialect
+    from arriero.prompts.dialects import get_dialect
+
+    try:
+        get_dialect(name)
+    except UnknownDialect as error:
+        raise click.BadParameter(str(error), param_hint="--dialect") from error
+
+
+def _set_up_logging(debug: bool) -> None:
+    import logging
+
+    root = logging.getLogger("arriero")
+    if debug:
+        logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+        root.setLevel(logging.DEBUG)
+    else:
+        # Without a handler, Python writes warnings of libraries onto the terminal.
+        root.addHandler(logging.NullHandler())
+        root.propagate = False
+
+
+def _chat(options: dict[str, Any]) -> None:
+    from .repl import converse
+
+    settings = _settings(options)
+    _finish(lambda: converse(settings))
+
+
+def _finish(work: Callable[[], int]) -> None:
+    try:
+        code = int(work())
+    except BrokenPipeError:
+        code = _PIPE
+    click.get_current_context().exit(code)
+
+
+def _person_present() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _read_stdin() -> str | None:
+    """What was piped in; None where nothing can have been."""
+    if sys.stdin is None or sys.stdin.isatty() or not _piped(sys.stdin.fileno()):
+        return None
+    data = sys.stdin.buffer.read(_QUESTION_LIMIT + 1)
+    if len(data) > _QUESTION_LIMIT:
+        raise click.UsageError(f"stdin holds over {_QUESTION_LIMIT // 2**20} MiB; no context can take it")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(
+            f"stdin is not text: byte {error.start} is no UTF-8; convert it first, for example with iconv"
+        ) from error
+    if "\0" in text:
+        raise click.UsageError("stdin is not text: it holds zero bytes")
+    return text
+
+
+def _piped(descriptor: int) -> bool:
+    # /dev/null and other devices hold no question, and reading some would never end.
+    import stat
+
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def _forgiving_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # What a narrow encoding cannot show becomes "?", instead of an error in the middle of an answer.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+
+
+def _flush() -> bool:
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at exit and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True

@@ -1,0 +1,230 @@
+"""Shows a run while it happens: the answer through a sink, everything else through a console."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from arriero.agent import events as ev
+
+from .artifacts import keep
+from .terminal import Terminal, neutral
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_NOTABLE_PREFILL = 256  # new tokens from which on reading the prompt is worth a word
+_PATIENCE = 0.3  # seconds before anything is said about waiting
+
+
+class Sink(Protocol):
+    """Where the answer goes."""
+
+    def feed(self, text: str) -> None:
+        """Take the next piece of the answer."""
+
+    def finish(self) -> None:
+        """Bring out everything and end the line; more may follow."""
+
+
+class PlainSink:
+    """Writes the answer as it comes, as plain text."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._open = False
+
+    def feed(self, text: str) -> None:
+        safe = neutral(text)
+        if safe:
+            self._stream.write(safe)
+            self._stream.flush()
+            self._open = not safe.endswith("\n")
+
+    def finish(self) -> None:
+        if self._open:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._open = False
+
+
+class StatusLine:
+    """One line that is written over again; nothing at all off a terminal."""
+
+    def __init__(self, terminal: Terminal, *, quiet: bool = False) -> None:
+        self._terminal = terminal
+        self._on = terminal.interactive and not quiet
+        self._shown = ""
+
+    def show(self, text: str) -> None:
+        """Replace the line; longer text is cut at the width."""
+        text = text[: self._terminal.width - 1]
+        if self._on and text != self._shown:
+            dim, end = ("\x1b[2m", "\x1b[0m") if self._terminal.colour else ("", "")
+            self._terminal.stream.write(f"\r\x1b[2K{dim}{text}{end}")
+            self._terminal.stream.flush()
+            self._shown = text
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._on and self._shown:
+            self._terminal.stream.write("\r\x1b[2K")
+            self._terminal.stream.flush()
+            self._shown = ""
+
+
+class Display:
+    """Turns events into what a person sees.
+
+    The answer goes to ``sink``; calls, notices and the waiting line go to ``terminal``. With ``quiet`` only
+    the answer is shown. ``calls`` keeps the finished calls of the run for showing them whole.
+    """
+
+    def __init__(self, sink: Sink, terminal: Terminal, *, quiet: bool = False, hint: str = "") -> None:
+        self.finished: ev.RunFinished | None = None
+        self.calls: list[tuple[ev.ToolCallStarted, ev.ToolCallFinished]] = []
+        self._sink = sink
+        self._terminal = terminal
+        self._quiet = quiet
+        self._hint = hint
+        self._status = StatusLine(terminal, quiet=quiet)
+        self._console: Console | None = None
+        self._running: dict[str, ev.ToolCallStarted] = {}
+        self._doing: Callable[[float], str] = lambda waited: ""
+        self._since = time.monotonic()
+        self._pieces = 0
+
+    @property
+    def console(self) -> "Console":
+        """The console for everything but the answer."""
+        if self._console is None:
+            self._console = self._terminal.console()
+        return self._console
+
+    def handle(self, event: ev.Event | None) -> None:
+        """Show one event; None means that time has passed."""
+        match event:
+            case None:
+                self._tick()
+            case ev.StepStarted():
+                self._wait(_reading(event))
+            case ev.TextDelta(text=text):
+                self._status.clear()
+                self._sink.feed(text)
+                self._wait(lambda waited: "")
+            case ev.ToolCallDelta():
+                self._pieces += 1
+                pieces = self._pieces
+                self._wait(lambda waited: f"writing a call, {pieces} tokens", restart=pieces == 1)
+            case ev.ToolCallStarted():
+                self._start_call(event)
+            case ev.ToolCallFinished():
+                self._finish_call(event)
+            case ev.ModelRetried(reason=reason):
+                self.notice(f"the model wrote a call that cannot be read and is asked again: {reason}")
+            case ev.StepFinished():
+                self._status.clear()
+            case ev.RunFinished():
+                self._end(event)
+            case _:
+                pass
+
+    def notice(self, text: str, style: str = "dim") -> None:
+        """One line for the user, beside the answer."""
+        if self._quiet:
+            return
+        from rich.text import Text
+
+        self._break()
+        self.console.print(Text(neutral(text), style=style))
+
+    def _break(self) -> None:
+        self._status.clear()
+        self._sink.finish()
+
+    def _wait(self, doing: Callable[[float], str], *, restart: bool = True) -> None:
+        self._doing = doing
+        if restart:
+            self._since = time.monotonic()
+
+    def _tick(self) -> None:
+        waited = time.monotonic() - self._since
+        text = self._doing(waited) if waited >= _PATIENCE else ""
+        if text:
+            self._status.show(text)
+
+    def _start_call(self, event: ev.ToolCallStarted) -> None:
+        from .panels import short_name
+
+        self._pieces = 0
+        self._running[event.call_id] = event
+        self._break()
+        mark, name = self._terminal.symbol("●", "*"), short_name(event.name)
+        self._wait(lambda waited: f"{mark} {name}  {waited:.1f}s  (Ctrl-C stops it)")
+
+    def _finish_call(self, event: ev.ToolCallFinished) -> None:
+        from .panels import print_call
+
+        self._status.clear()
+        started = self._running.pop(event.call_id)
+        self.calls.append((started, event))
+        if not self._quiet:
+            print_call(
+                self.console,
+                self._terminal,
+                event.name,
+                started.arguments,
+                event.content,
+                ok=event.ok,
+                seconds=event.seconds,
+                hint=self._hint,
+            )
+        self._keep(event)
+
+    def _keep(self, event: ev.ToolCallFinished) -> None:
+        if not event.artifacts:
+            return
+        try:
+            paths = keep(event.run_id, event.artifacts)
+        except OSError as error:
+            self.notice(f"what the tool produced could not be saved: {error}", "yellow")
+            return
+        for path in paths:
+            self.notice(f"saved {path}")
+
+    def _end(self, event: ev.RunFinished) -> None:
+        self._break()
+        self.finished = event
+
+
+def _reading(event: ev.StepStarted) -> Callable[[float], str]:
+    if event.new_tokens >= _NOTABLE_PREFILL:
+        return lambda waited: f"reading {event.new_tokens} tokens  {waited:.1f}s"
+    return lambda waited: f"thinking  {waited:.1f}s"
+
+
+class JsonLines:
+    """Writes every event as one line of JSON; the last one is always ``run_finished``."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.finished: ev.RunFinished | None = None
+        self._stream = stream
+
+    def handle(self, event: ev.Event | None) -> None:
+        """Write one event; EventAdapter reads it back."""
+        if event is None:
+            return
+        import json
+
+        self._stream.write(json.dumps(event.model_dump(mode="json")) + "\n")
+        self._stream.flush()
+        if isinstance(event, ev.RunFinished):
+            self.finished = event
+
+    def notice(self, text: str, style: str = "dim") -> None:
+        """Notices are for people; machines read events."""
+
+    def fail(self, message: str) -> None:
+        """Write the ending of a run that could not start."""
+        self.handle(
+            ev.RunFinished(run_id="", seq=1, stop_reason="error", output="", error=message, usage=ev.Usage())
+        )

@@ -1,0 +1,45 @@
+"""Says what keeps a question from being answered here, each with what mends it."""
+
+import sys
+
+from arriero.agent.backends import ModelError
+
+from .exits import Exit, NotReady
+from .runner import load
+from .session import load_model
+from .settings import Settings
+from .terminal import Terminal, neutral
+
+
+def examine(settings: Settings) -> Exit:
+    """Print one line for each thing that was looked at; NOT_READY if the model or the sandbox is missing."""
+    terminal = Terminal.detect(sys.stdout, plain=settings.plain)
+    good, bad, note = terminal.symbol("✓", "ok"), terminal.symbol("✗", "!!"), terminal.symbol("·", "-")
+    ready = True
+
+    def say(mark: str, text: str) -> None:
+        sys.stdout.write(f"{mark} {neutral(text)}\n")
+
+    try:
+        model = load(lambda: load_model(settings))
+        say(good, f"model: {model.name}, {model.context_length:,} tokens of context, form {model.dialect}")
+    except (ModelError, NotReady) as error:
+        ready = False
+        say(bad, f"model: {error}")
+    from arriero.tools.python import Sandbox
+
+    report = load(lambda: Sandbox.probe(settings.sandbox))
+    ready = ready and report.level is not None
+    say(bad if report.level is None else note if report.reason else good, report.line)
+    for name, found, key_help in _keys():
+        say(good if found else note, f"{name}: key is set" if found else key_help)
+    return Exit.OK if ready else Exit.NOT_READY
+
+
+def _keys() -> list[tuple[str, bool, str]]:
+    from arriero.tools import search, wolfram
+
+    return [
+        ("search", search.BraveSearch.from_env() is not None, search.KEY_HELP),
+        ("Wolfram|Alpha", wolfram.WolframAlpha.from_env() is not None, wolfram.KEY_HELP),
+    ]

@@ -1,0 +1,117 @@
+"""One question, one answer: plain text on stdout, everything else on stderr."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from arriero.agent.backends import ModelError
+from arriero.agent.events import RunFinished
+from arriero.prompts import ArrieroError
+
+from .display import Display, JsonLines, PlainSink, StatusLine
+from .exits import Exit, NotReady, exit_code
+from .runner import Runner
+from .session import Session
+from .settings import Settings
+from .terminal import Terminal
+
+_FENCE = "`"
+
+
+def with_input(question: str, text: str) -> str:
+    """The question with what came from stdin before it, in a fence that the text cannot close."""
+    if not text.strip():
+        return question
+    if not question.strip():
+        return text
+    longest = run = 0
+    for character in text:
+        run = run + 1 if character == _FENCE else 0
+        longest = max(longest, run)
+    fence = _FENCE * max(3, longest + 1)
+    end = "" if text.endswith("\n") else "\n"
+    return f"{fence}\n{text}{end}{fence}\n\n{question}"
+
+
+def ask(settings: Settings, question: str) -> Exit:
+    """Answer one question on stdout; returns the exit code. Errors are said in one line on stderr."""
+    terminal = Terminal.detect(sys.stderr, plain=settings.plain)
+    display: Display | JsonLines
+    if settings.json:
+        display = JsonLines(sys.stdout)
+    else:
+        display = Display(PlainSink(sys.stdout), terminal, quiet=settings.quiet)
+    try:
+        with opened(settings, terminal) as session:
+            for notice in session.notices:
+                display.notice(notice)
+            return _answer(session, question, display, settings)
+    except ArrieroError as error:
+        code = Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
+        if settings.debug:
+            raise
+        if isinstance(display, JsonLines):
+            display.fail(str(error))
+        say_error(str(error))
+        return code
+
+
+@contextmanager
+def opened(settings: Settings, terminal: Terminal) -> Iterator[Session]:
+    """A session that is loaded, with progress on the terminal, and freed afterwards."""
+    runner = Runner()
+    session = Session(settings, runner)
+    status = StatusLine(terminal, quiet=settings.quiet or settings.json)
+    loaded = 0.0
+
+    def on_progress(fraction: float) -> None:
+        nonlocal loaded
+        loaded = fraction
+
+    def on_tick() -> None:
+        status.show(f"loading {settings.model}  {loaded:.0%}")
+
+    try:
+        try:
+            session.start(on_progress, on_tick)
+        finally:
+            status.clear()
+        yield session
+    finally:
+        session.close()
+        runner.close()
+
+
+def say_error(message: str) -> None:
+    """One line on stderr that says what went wrong."""
+    from .terminal import neutral
+
+    sys.stderr.write(f"error: {neutral(message)}\n")
+    sys.stderr.flush()
+
+
+def _answer(session: Session, question: str, display: Display | JsonLines, settings: Settings) -> Exit:
+    events = session.runner.stream(
+        lambda token: session.agent.stream(question, conversation=session.conversation, cancel=token)
+    )
+    with closing(events):
+        for event in events:
+            display.handle(event)
+    finished = display.finished
+    if finished is None:
+        return Exit.FAILED
+    if not settings.json:
+        explain(finished, settings)
+    return exit_code(finished)
+
+
+def explain(finished: RunFinished, settings: Settings) -> None:
+    """Say on stderr why an answer is not whole."""
+    if finished.stop_reason == "final":
+        return
+    if finished.stop_reason == "cancelled":
+        if not settings.quiet:
+            sys.stderr.write("interrupted\n")
+        return
+    reason = finished.stop_reason.replace("_", " ")
+    say_error(f"{finished.error}" if finished.error else f"stopped: {reason}")

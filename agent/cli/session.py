@@ -1,0 +1,180 @@
+"""Puts a model, tools and an agent together as the settings say, and takes them apart again."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arriero.agent.agent import DEFAULT_INSTRUCTIONS, Agent
+from arriero.agent.backends import LlamaCppModel, Model, Sampling
+from arriero.agent.limits import Limits
+from arriero.tools import Tool
+
+from .exits import NotReady
+from .runner import PATIENCE, Runner, load
+from .script import ScriptFile
+from .settings import BUNDLED, SCRIPT, TOOLS, Settings
+
+if TYPE_CHECKING:
+    from arriero.tools.python import PythonTool
+
+Progress = Callable[[float], None]
+
+DEMONSTRATION = (
+    "The bundled model is a small demonstration of one narrow field. For real work use a Llama 3.1 Instruct "
+    "GGUF: arriero -m llama-3.1-8b-instruct.gguf"
+)
+
+
+class Session:
+    """A model with tools, one agent and one conversation.
+
+    ``notices`` are lines that the user should see once. ``start`` loads; ``close`` frees. Settings that the
+    model reads in its prompt (instructions, tools) begin a new conversation when they change.
+    """
+
+    def __init__(self, settings: Settings, runner: Runner) -> None:
+        self.settings = settings
+        self.runner = runner
+        self.notices: list[str] = []
+        self.sandbox_line = ""
+        self.tools: dict[str, Tool] = {}
+        self.off: set[str] = set()
+        self.model: Model
+        self.agent: Agent
+
+    def start(
+        self, on_progress: Progress = lambda fraction: None, on_tick: Callable[[], None] = lambda: None
+    ) -> None:
+        """Load the model and make the tools; Ctrl-C gets through. Raises ArrieroError."""
+        self.tools = load(self._make_tools, on_tick)
+        if python := self.python:
+            self.runner.start(python.prestart())
+        self.model = load(lambda: load_model(self.settings, on_progress), on_tick)
+        self.renew()
+
+    @property
+    def python(self) -> "PythonTool | None":
+        """The Python tool, if it is on."""
+        from arriero.tools.python import PythonTool
+
+        tool = self.tools.get("python")
+        return tool if isinstance(tool, PythonTool) and "python" not in self.off else None
+
+    @property
+    def offered(self) -> list[str]:
+        """Short names of the tools that the model is told about."""
+        return [name for name in self.tools if name not in self.off]
+
+    def renew(self) -> None:
+        """Make the agent anew from the settings, with an empty conversation."""
+        settings = self.settings
+        limits = Limits(max_tokens=settings.max_tokens)
+        if settings.max_steps is not None:
+            limits = replace(limits, max_steps=settings.max_steps)
+        self.agent = Agent(
+            self.model,
+            instructions=DEFAULT_INSTRUCTIONS if settings.instructions is None else settings.instructions,
+            tools=[self.tools[name] for name in self.offered],
+            limits=limits,
+            sampling=sampling(settings),
+            dialect=settings.dialect,
+        )
+        self.conversation = self.agent.conversation()
+
+    def change_model(self, name: str, on_progress: Progress, on_tick: Callable[[], None]) -> None:
+        """Load another model, then free the one before; the conversation begins anew. Raises ArrieroError."""
+        settings = replace(self.settings, model=name)
+        model = load(lambda: load_model(settings, on_progress), on_tick)
+        previous, self.model, self.settings = self.model, model, settings
+        self.renew()
+        self.runner.call(previous.aclose(), timeout=PATIENCE)
+
+    def close(self) -> None:
+        """Free tools and model; what does not end in time is left to the end of the process."""
+        for tool in self.tools.values():
+            self._free(tool)
+        if hasattr(self, "model"):
+            self._free(self.model)
+
+    def _free(self, one: Tool | Model) -> None:
+        try:
+            self.runner.call(one.aclose(), timeout=PATIENCE)
+        except TimeoutError:
+            self.notices.append(f"{one.name} did not end in time")
+
+    def _make_tools(self) -> dict[str, Tool]:
+        asked = self.settings.tools
+        made: dict[str, Tool] = {}
+        for name in TOOLS if asked is None else dict.fromkeys(asked):
+            tool, why_not = _MAKERS[name](self)
+            if tool is not None:
+                made[name] = tool
+            elif asked is not None:
+                raise NotReady(why_not)
+            else:
+                self.notices.append(why_not)
+        return made
+
+    def _make_python(self) -> tuple[Tool | None, str]:
+        from arriero.tools.python import PythonTool, Sandbox
+
+        report = Sandbox.probe(self.settings.sandbox)
+        self.sandbox_line = report.line
+        if report.level is None:
+            return None, report.line
+        return PythonTool(level=self.settings.sandbox, spare=False), ""
+
+    def _make_search(self) -> tuple[Tool | None, str]:
+        from arriero.tools.search import KEY_HELP, BraveSearch
+
+        return BraveSearch.from_env(), KEY_HELP
+
+    def _make_wolfram(self) -> tuple[Tool | None, str]:
+        from arriero.tools.wolfram import KEY_HELP, WolframAlpha
+
+        return WolframAlpha.from_env(), KEY_HELP
+
+
+_MAKERS: dict[str, Callable[[Session], tuple[Tool | None, str]]] = {
+    "python": Session._make_python,
+    "search": Session._make_search,
+    "wolfram": Session._make_wolfram,
+}
+
+
+def sampling(settings: Settings) -> Sampling:
+    """How tokens are chosen: the bundled model is greedy unless told otherwise."""
+    chosen = Sampling(seed=settings.seed)
+    if settings.model == BUNDLED:
+        chosen = replace(chosen, temperature=0.0)
+    if settings.temperature is not None:
+        chosen = replace(chosen, temperature=settings.temperature)
+    return chosen if settings.top_p is None else replace(chosen, top_p=settings.top_p)
+
+
+def load_model(settings: Settings, on_progress: Progress = lambda fraction: None) -> Model:
+    """The model that the settings name. Raises NotReady where there is none, ModelError for a bad one."""
+    if settings.model.startswith(SCRIPT):
+        path = Path(settings.model.removeprefix(SCRIPT)).expanduser()
+        return ScriptFile(path, settings.context or 1_000_000)
+    if settings.model == BUNDLED:
+        file = resources.files("arriero.agent.models") / "bundled.gguf"
+        if not file.is_file():
+            raise NotReady("this installation lacks the bundled model; try: arriero -m PATH/TO/MODEL.gguf")
+        with resources.as_file(file) as path:
+            return LlamaCppModel(path, n_ctx=settings.context, on_progress=on_progress)
+    path = Path(settings.model).expanduser()
+    if not path.exists():
+        raise NotReady(f"there is no model file {settings.model}; {_nearest(path)}")
+    return LlamaCppModel(path, n_ctx=settings.context, on_progress=on_progress)
+
+
+def _nearest(path: Path) -> str:
+    beside = [file.name for file in path.parent.glob("*.gguf")] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {path.parent / close[0]}?"
+    return "give the path of a GGUF file, or leave -m out to use the bundled model"

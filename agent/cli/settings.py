@@ -1,0 +1,59 @@
+"""What the user asked of the command line, and the places where it keeps files."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+BUNDLED: Final = "bundled"
+SCRIPT: Final = "script:"
+
+TOOLS: Final = {"python": "code_interpreter", "search": "brave_search", "wolfram": "wolfram_alpha"}
+"""Names of tools for people, and the names that the model knows them by."""
+
+SandboxLevel = Literal["auto", "bubblewrap", "landlock"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One invocation's settings; None leaves a choice to the model or the library.
+
+    ``model`` is a GGUF file, ``bundled``, or ``script:FILE`` (see ``script``). ``tools`` holds keys of TOOLS;
+    None offers every one that works here. ``context`` is in tokens. ``quiet`` hides tools and notices.
+    """
+
+    model: str = BUNDLED
+    instructions: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    max_steps: int | None = None
+    max_tokens: int | None = None
+    context: int | None = None
+    dialect: str | None = None
+    tools: tuple[str, ...] | None = None
+    sandbox: SandboxLevel = "auto"
+    json: bool = False
+    plain: bool = False
+    quiet: bool = False
+    debug: bool = False
+
+
+def data_folder() -> Path:
+    """Where results are kept: ``$ARRIERO_HOME``, else the platform's folder for a user's data."""
+    home = os.environ.get("ARRIERO_HOME")
+    if home:
+        return Path(home).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("arriero", appauthor=False)
+
+
+def state_folder() -> Path:
+    """Where the history of the prompt is kept: ``$ARRIERO_HOME``, else the platform's folder for state."""
+    home = os.environ.get("ARRIERO_HOME")
+    if home:
+        return Path(home).expanduser()
+    from platformdirs import user_state_path
+
+    return user_state_path("arriero", appauthor=False)

@@ -1,0 +1,91 @@
+"""What the terminal can do, and text made safe for it."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# ECMA-48: CSI sequences; OSC, DCS, SOS, PM and APC strings up to BEL or ST; two-character escapes.
+_SEQUENCES: Final = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-Z\\^-~]"
+)
+_DROPPED: Final = {
+    **dict.fromkeys((*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))),
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A))),  # bidirectional overrides, isolates
+    **dict.fromkeys(range(0xE0000, 0xE0080)),  # invisible tag characters
+    **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),
+}
+
+
+def neutral(text: str) -> str:
+    """``text`` without anything that steers a terminal: escape sequences, control and bidi characters.
+
+    Newlines and tabs stay; a carriage return before a newline goes with it, one alone becomes a newline; a
+    lone surrogate becomes U+FFFD. A sequence that is cut over two texts is left as harmless letters.
+    """
+    text = _SEQUENCES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    return text.translate(_DROPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """One stream and what may be written to it.
+
+    ``interactive``: a person looks at it, so that lines may be rewritten. ``colour`` and ``unicode``: whether
+    these can be used. Everything is off with ``plain``.
+    """
+
+    stream: TextIO
+    interactive: bool
+    colour: bool
+    unicode: bool
+
+    @classmethod
+    def detect(
+        cls, stream: TextIO, *, plain: bool = False, environ: Mapping[str, str] | None = None
+    ) -> "Terminal":
+        """Look at the stream and at ``NO_COLOR``, ``FORCE_COLOR`` (see no-color.org) and ``TERM``."""
+        variables = os.environ if environ is None else environ
+        dumb = variables.get("TERM", "") in ("", "dumb", "unknown")
+        interactive = stream.isatty() and not dumb and not plain
+        forced = bool(variables.get("FORCE_COLOR")) and not plain
+        colour = (interactive or forced) and not variables.get("NO_COLOR")
+        encoding = (getattr(stream, "encoding", None) or "ascii").lower()
+        return cls(stream, interactive, colour, encoding.startswith("utf"))
+
+    @property
+    def width(self) -> int:
+        """Columns, at least 20."""
+        return max(20, shutil.get_terminal_size((80, 24)).columns)
+
+    @property
+    def rich_text(self) -> bool:
+        """Whether Markdown is worth rendering; where it is not, its source is the better text."""
+        return self.interactive and self.unicode
+
+    def symbol(self, unicode: str, ascii: str) -> str:  # noqa: A002
+        """The first where it can be shown, else the second."""
+        return unicode if self.unicode else ascii
+
+    def console(self) -> "Console":
+        """A rich console for the stream, without markup, emoji codes or highlighting."""
+        from rich.console import Console
+
+        return Console(
+            file=self.stream,
+            force_terminal=self.interactive or self.colour,
+            no_color=not self.colour,
+            color_system="auto" if self.colour else None,
+            width=self.width,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            soft_wrap=not self.interactive,
+        )
