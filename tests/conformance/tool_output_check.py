@@ -1,4 +1,4 @@
-"""Checks tool-output vectors: one API response or execution result, and the exact text of the tool message."""
+"""Checks tool-output vectors: an API response or execution result, and the exact text of the message."""
 
 from collections.abc import Iterable
 from json import dumps
