@@ -1,4 +1,4 @@
-"""Comparing what a sandbox says about its walls, before any code of the model ran, with what they have to be."""
+"""Comparing what a sandbox reports of its walls, before any code of the model ran, with what has to be."""
 
 import os
 from typing import Any

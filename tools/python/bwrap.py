@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from . import plan
 from .errors import SandboxUnavailable
 from .limits import SandboxLimits
 from .plan import LIBRARIES, SETTINGS, Places, Variant, environment, python_roots, work_directory
@@ -29,9 +30,8 @@ def program() -> tuple[str, frozenset[str]]:
             f"{path} is setuid root, which arriero does not use; install the ordinary package"
         )
     try:
-        shown = subprocess.run(
-            [path, "--help"], capture_output=True, text=True, timeout=10, env={}, check=False
-        )  # noqa: S603
+        asked = [path, "--help"]
+        shown = subprocess.run(asked, capture_output=True, text=True, timeout=10, env={}, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SandboxUnavailable(f"{path} does not run: {error}") from error
     return path, frozenset(word for word in shown.stdout.split() if word.startswith("--"))
@@ -62,8 +62,9 @@ def arguments(variant: Variant, limits: SandboxLimits, uid: int | None) -> tuple
     options = [*_namespaces(variant), "--hostname", "sandbox", "--die-with-parent", "--new-session"]
     options += ["--cap-drop", "ALL"]
     if variant.user_namespace:
-        # As init, nobody inside can signal the gateway, and its end takes every process along. A root launcher stays
-        # init itself: without CAP_KILL it could not pass its own end on to a child of another uid.
+        # As init, nobody inside can signal the gateway, and its end takes every process along. A root
+        # launcher stays init itself: without CAP_KILL it could not pass its own end on to a child of another
+        # uid.
         options += ["--as-pid-1"]
     else:
         options += [word for cap in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{cap}")]
@@ -117,8 +118,12 @@ def _proc_and_dev(variant: Variant) -> Iterator[str]:
 
 
 def _writable(inside: Places, limits: SandboxLimits, variant: Variant) -> Iterator[str]:
-    sizes = (("/dev/shm", limits.shm_mb), (inside.tmp, limits.tmp_mb), (inside.home, limits.home_mb),  # noqa: S108
-             (inside.work, limits.work_mb))  # fmt: skip
+    sizes = (
+        (plan.SHARED_MEMORY, limits.shm_mb),
+        (inside.tmp, limits.tmp_mb),
+        (inside.home, limits.home_mb),
+        (inside.work, limits.work_mb),
+    )
     for path, size in sizes:
         # Mounted by root, used by another uid.
         mode = "0700" if variant.user_namespace and path != inside.tmp else "1777"

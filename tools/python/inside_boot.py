@@ -4,6 +4,7 @@ It comes as data through standard input, never as a file of the host, and uses n
 """
 
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -122,10 +123,8 @@ class Gateway:
 
             inside_kernel.run(path, self._config, before_code)
         except BaseException as error:
-            try:
+            with contextlib.suppress(OSError):
                 os.write(report_end, json.dumps({"error": f"{type(error).__name__}: {error}"[:500]}).encode())
-            except OSError:
-                pass
         finally:
             os._exit(70)
 
@@ -151,10 +150,8 @@ class Gateway:
             self._finish()
 
     def _finish(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             os.killpg(self._kernel, signal.SIGKILL)
-        except OSError:
-            pass
         if self._config["scratch"]:
             shutil.rmtree(self._config["scratch"], ignore_errors=True)
         os._exit(0)
@@ -202,10 +199,8 @@ class Gateway:
             if command["op"] != "interrupt":
                 self._jobs.put(command)
             elif self._running is not None:
-                try:
+                with contextlib.suppress(OSError):
                     os.killpg(self._kernel, signal.SIGINT)
-                except OSError:
-                    pass
 
     def _take(self, count: int) -> bytes:
         taken = bytearray()

@@ -16,12 +16,12 @@ _IMAGES = ("image/png", "image/jpeg")
 Send = Callable[[dict[str, Any]], None]
 
 
-class ChannelBroken(Exception):
+class ChannelBroken(Exception):  # noqa: N818
     """The kernel's channels no longer make sense; only a new sandbox helps."""
 
 
 class Channels:
-    """The client side of one kernel's sockets; anything malformed or wrongly signed is dropped and counted."""
+    """The client side of one kernel's sockets; what is malformed or wrongly signed is dropped and counted."""
 
     def __init__(self, connection: Mapping[str, Any]) -> None:
         self._client = BlockingKernelClient()
@@ -53,7 +53,8 @@ class Channels:
     def wait_ready(self, seconds: float) -> None:
         """Return once shell answers and iopub is subscribed.
 
-        ``wait_for_ready`` of jupyter_client always waits 200 ms longer; ipykernel 7 and later greet a subscriber.
+        ``wait_for_ready`` of jupyter_client always waits 200 ms longer; ipykernel from 7 on greets a
+        subscriber.
         """
         end = time.monotonic() + seconds
         again = 0.0

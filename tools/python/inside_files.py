@@ -1,6 +1,7 @@
 """Files in and out of the work directory, without following anything the model planted (runs inside)."""
 
 import base64
+import contextlib
 import ctypes
 import os
 import re
@@ -40,10 +41,8 @@ def put(work: str, name: str, data: bytes) -> None:
         raise ValueError(f"not a plain file name: {name!r}")
     directory = os.open(work, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
-        except FileNotFoundError:
-            pass
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
             file.write(data)
@@ -52,7 +51,7 @@ def put(work: str, name: str, data: bytes) -> None:
 
 
 def get(work: str, path: str, most: int) -> bytes:
-    """Read a regular file beneath the work directory; raises OSError for links, devices and more than ``most`` bytes."""
+    """Read a regular file of at most ``most`` bytes beneath the directory; OSError for links and devices."""
     directory = os.open(work, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     how = struct.pack(
         "QQQ", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, 0, _NO_MAGIC_LINKS | _NO_SYMLINKS | _BENEATH

@@ -60,7 +60,7 @@ def _plain_tracebacks(shell: Any) -> None:
 
 
 def format_error(error: BaseException) -> list[str]:
-    """The traceback as ``python`` prints it for a script without source: no frames of IPython, no source lines."""
+    """The traceback as Python prints it for code without source: no frames of IPython, no source lines."""
     report = traceback.TracebackException.from_exception(error, lookup_lines=False, max_group_width=5)
     seen: set[int] = set()
     _trim(report, error, seen)

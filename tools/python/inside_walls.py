@@ -24,8 +24,10 @@ _NR_CAPGET, _NR_CAPSET = (125, 126) if _X86 else (90, 91)
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-(_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE, _MAKE_CHAR, _MAKE_DIR, _MAKE_REG,
- _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK, _MAKE_SYM, _REFER, _TRUNCATE, _IOCTL_DEV) = (1 << i for i in range(16))  # fmt: skip
+(
+    _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE, _MAKE_CHAR, _MAKE_DIR, _MAKE_REG,
+    _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK, _MAKE_SYM, _REFER, _TRUNCATE, _IOCTL_DEV,
+) = (1 << i for i in range(16))  # fmt: skip
 _READ_ONLY = _READ_FILE | _READ_DIR | _EXECUTE
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
@@ -122,8 +124,8 @@ def landlock_abi() -> int:
 def restrict_files(rules: Mapping[str, Any]) -> None:
     """Enter a Landlock domain.
 
-    ``rules`` holds the path lists ``read``, ``write`` and ``devices``, and ``no_tcp``. What the kernel's version
-    cannot do is left out; ``rules["abi"]`` is the least version, and OSError is raised below it.
+    ``rules`` holds the path lists ``read``, ``write`` and ``devices``, and ``no_tcp``. What the kernel's
+    version cannot do is left out; ``rules["abi"]`` is the least version, and OSError is raised below it.
     """
     abi = landlock_abi()
     if abi < max(1, int(rules["abi"])):

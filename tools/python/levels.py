@@ -1,5 +1,6 @@
 """Which level of the sandbox can be had here: found by trying, once per process, and never assumed."""
 
+import functools
 import os
 import platform
 import sys
@@ -102,7 +103,7 @@ def _first_that_works(level: LevelName) -> Variant:
         raise SandboxUnavailable(str(error)) from error
     problems: list[str] = []
     for variant in _candidates(level):
-        problem = _in_own_thread(lambda v=variant: probe(v))
+        problem = _in_own_thread(functools.partial(probe, variant))
         if not problem:
             return variant
         problems.append(problem)
@@ -174,7 +175,8 @@ def _fix(reason: str) -> str:
         or "uid map" in reason
     ):
         return (
-            "For the full one allow user namespaces: sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, "
+            "For the full one allow user namespaces: "
+            "sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, "
             "user.max_user_namespaces above 0, or a container started with --security-opt seccomp=unconfined."
         )
     if plan.python_roots.cache_info().currsize == 0:

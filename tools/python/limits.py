@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class SandboxLimits:
     """Limits of one sandbox; times in seconds, sizes in MiB (2**20 bytes), text in characters.
 
-    ``cpu_s`` counts over the life of each process inside and is off by default, because a conversation may be long.
-    ``memory_mb`` is for all processes inside together, ``address_space_mb`` for each of them.
+    ``cpu_s`` counts over the life of each process inside and is off by default, because a conversation may be
+    long. ``memory_mb`` is for all processes inside together, ``address_space_mb`` for each of them.
     """
 
     wall_s: float = 60.0
@@ -39,7 +39,7 @@ class SandboxLimits:
 
     @property
     def frame_bytes(self) -> int:
-        """The longest frame that the caller accepts: one image or file in base64, with room for its envelope."""
+        """The longest frame that the caller accepts: one image or file in base64, with room around it."""
         return max(self.image_mb, self.download_mb, 4) * 2 * 2**20
 
     @property

@@ -1,4 +1,4 @@
-"""What one sandbox is to be: its variant, its paths, its environment, and the configuration of the boot code."""
+"""What one sandbox is to be: its variant, paths and environment, and what the boot code is told."""
 
 import base64
 import os
@@ -33,10 +33,22 @@ SETTINGS = tuple(
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _TERMINALS = ("/dev/tty", "/dev/ptmx")
 _PROC_FILES = ("self", "meminfo", "cpuinfo", "stat", "filesystems", "loadavg", "sys/vm", "sys/kernel/pid_max")
-_TOO_WIDE = {"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/mnt", "/opt", "/proc", "/root", "/run", "/srv",
-             "/sys", "/tmp", "/var"}  # fmt: skip
-_NOT_INSIDE = ("/etc/shadow", "/etc/machine-id", "/sys/class", "/run/user", "/var/tmp", "~/.bashrc", "~/.profile",
-               "~/.ssh", "~/.bash_history")  # fmt: skip
+SHARED_MEMORY = "/dev/shm"  # noqa: S108
+_TOO_WIDE = frozenset(
+    ("/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/mnt", "/opt", "/proc", "/root", "/run", "/srv",
+     "/sys", "/tmp", "/var")  # noqa: S108 - refused, not used
+)  # fmt: skip
+_NOT_INSIDE = (
+    "/etc/shadow",
+    "/etc/machine-id",
+    "/sys/class",
+    "/run/user",
+    "/var/tmp",  # noqa: S108 - looked for, not used
+    "~/.bashrc",
+    "~/.profile",
+    "~/.ssh",
+    "~/.bash_history",
+)
 _FIRST_UNUSED_UID, _UNUSED_UIDS = 61_184, 4_336  # systemd's range for dynamic users: nobody owns files there
 _THREADS = 2
 
@@ -45,8 +57,8 @@ _THREADS = 2
 class Variant:
     """One way to build the walls.
 
-    ``user_namespace`` is False for root, who mounts as root and drops to ``uid``. ``nested_lock`` forbids further
-    user namespaces by a limit of the kernel, besides the filter; ``own_proc`` mounts a fresh /proc.
+    ``user_namespace`` is False for root, who mounts as root and drops to ``uid``. ``nested_lock`` forbids
+    further user namespaces by a limit of the kernel, besides the filter; ``own_proc`` mounts a fresh /proc.
     """
 
     level: LevelName
@@ -65,7 +77,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where things are for the process inside; ``scratch`` is a directory of the host, only without namespaces."""
+    """Where things are for the process inside; ``scratch`` is their host directory without namespaces."""
 
     work: str
     tmp: str
@@ -117,7 +129,8 @@ def environment(places: Places) -> dict[str, str]:
         "PATH": path, "HOME": places.home, "USER": "user", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8",
         "TMPDIR": places.tmp, "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "MPLCONFIGDIR": f"{places.home}/.mpl", "IPYTHONDIR": f"{places.home}/.ipython",
-        "JUPYTER_RUNTIME_DIR": f"{places.tmp}/.jupyter", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1",
+        "JUPYTER_RUNTIME_DIR": f"{places.tmp}/.jupyter",
+        "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1",
         "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }  # fmt: skip
@@ -188,7 +201,8 @@ def configuration(
 
 
 def _rlimits(variant: Variant, limits: SandboxLimits, uid: int | None) -> Mapping[str, int | None]:
-    # Counted per user and user namespace: of no use to host root, and shared with the caller without a namespace.
+    # Counted per user and user namespace: of no use to host root, and shared with the caller without a
+    # namespace.
     alone = uid is not None or (variant.level == "bubblewrap" and variant.user_namespace)
     tasks = limits.tasks + (0 if alone else _tasks_of_user())
     return {
@@ -219,7 +233,7 @@ def _landlock(namespaces: bool, places: Places) -> dict[str, Any]:
         return {
             "abi": 0,
             "read": [*LIBRARIES, "/etc", "/proc", *roots],
-            "write": [places.work, places.tmp, places.home, "/dev/shm", "/dev/pts"],  # noqa: S108 - inside
+            "write": [places.work, places.tmp, places.home, SHARED_MEMORY, "/dev/pts"],
             "devices": [*DEVICES, *_TERMINALS],
             "no_tcp": False,
         }

@@ -16,7 +16,6 @@ from importlib import resources
 from pathlib import Path
 
 from . import bwrap, plan
-
 from .limits import SandboxLimits
 from .plan import Places, Variant
 from .wire import encode, ready_within
@@ -100,7 +99,8 @@ class Child:
         else:
             self.places = self._make_scratch()
             self._popen = self._start_plain()
-        assert self._popen.stdin is not None and self._popen.stdout is not None  # noqa: S101 - both are pipes
+        assert self._popen.stdin is not None  # noqa: S101 - a pipe
+        assert self._popen.stdout is not None  # noqa: S101
         self.commands = self._popen.stdin.fileno()
         self.answers = self._popen.stdout.fileno()
         config = plan.configuration(variant, limits, self.places, uid, preload=preload, probe=probe)
@@ -116,7 +116,8 @@ class Child:
         descriptors.append(info_end)
         command[1:1] = ["--info-fd", str(info_end)]
         try:
-            # env={}: where bwrap is process 1 inside, its environment can be read there whatever --clearenv does.
+            # env={}: where bwrap is process 1 inside, its environment can be read there whatever --clearenv
+            # does.
             return self._popen_clean([*command, "-I", "-c", _LOADER], {}, "/", tuple(descriptors))
         finally:
             for descriptor in descriptors:
@@ -169,7 +170,7 @@ class Child:
         return lines[-1][:300] if lines else ""
 
     def find_init(self, seconds: float) -> int | None:
-        """The namespace's first process as the host numbers it; None without namespaces or where bwrap ended."""
+        """The namespace's first process as the host numbers it; None where there is none."""
         if self._info is None or self._init is not None:
             return self._init
         said, deadline = b"", time.monotonic() + seconds

@@ -1,7 +1,8 @@
 """What one execution brought, made safe to show, and its exact text for the model.
 
-The text is that of Llama's reference code interpreter: the status line, then each stream that is not empty between
-``[stdout]`` or ``[stderr]`` lines. Images and what happened to the kernel follow in lines of their own.
+The text is that of Llama's reference code interpreter: the status line, then each stream that is not empty
+between ``[stdout]`` or ``[stderr]`` lines. Images and what happened to the kernel follow in lines of their
+own.
 """
 
 import base64
@@ -17,8 +18,8 @@ from .limits import SandboxLimits
 
 Status = Literal["completed", "timeout", "error"]
 
-# Control sequences of terminals (CSI, OSC, DCS and their kin), C0 and C1 controls but tab and newline, and the
-# directional overrides that make text read otherwise than it is.
+# Control sequences of terminals (CSI, OSC, DCS and their kin), C0 and C1 controls but tab and newline, and
+# the directional overrides that make text read otherwise than it is.
 _CONTROL = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\\\)?|\x1b."
     "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|[\u202a-\u202e\u2066-\u2069\u200e\u200f]",
@@ -40,7 +41,8 @@ class Image:
 class Execution:
     """What one cell brought. Text is sanitised; ``left_out`` counts characters that were too many to keep.
 
-    ``note`` says what became of the kernel when it did not simply go on; ``state_lost`` that its variables are gone.
+    ``note`` says what became of the kernel when it did not simply go on; ``state_lost`` that its variables
+    are gone.
     """
 
     status: Status
@@ -116,14 +118,15 @@ def result_text(status: str, stdout: str, stderr: str) -> str:
 
 
 def cut(text: str, head: int, tail: int) -> str:
-    """At most ``head`` and ``tail`` characters of the text, with a line between that says how many were left out."""
+    """At most ``head`` and ``tail`` characters of the text, and a line between on how many were left out."""
     if len(text) <= head + tail:
         return text
-    return f"{text[:head]}\n[… {len(text) - head - tail} characters left out …]\n{text[len(text) - tail :]}"
+    missing = len(text) - head - tail
+    return f"{text[:head]}\n[… {missing} characters left out …]\n{text[len(text) - tail :]}"
 
 
 def for_model(execution: Execution, limits: SandboxLimits) -> tuple[str, tuple[Artifact, ...]]:
-    """The text for the model, and the artifacts: images as fig-N.png or .jpg, a cut output whole as output.txt."""
+    """The text for the model, and the artifacts: images as fig-N.png or .jpg, a cut output as output.txt."""
     stdout, stderr = execution.stdout.strip(), execution.stderr.strip()
     head, tail = limits.model_head_chars, limits.model_tail_chars
     shown = [cut(stdout, head, tail), cut(stderr, head, tail)]

@@ -1,15 +1,17 @@
-"""The sandbox as callers use it: asynchronous, one cell at a time, replaced when it breaks, with a warm spare."""
+"""The sandbox as callers use it: asynchronous, one cell at a time, replaced when it breaks."""
 
 import asyncio
 import contextlib
 import importlib.util
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Self, TypeVar
 
 from .errors import SandboxBroken, SandboxUnavailable
 from .levels import LevelReport, Wanted, choose, report
 from .limits import SandboxLimits
+from .process import Child
 from .result import Execution
 from .session import Cancel, OnOutput, Session
 from .worker import Worker
@@ -25,12 +27,13 @@ class _Held:
     def __init__(self, limits: SandboxLimits, level: Wanted, preload: tuple[str, ...]) -> None:
         self._worker = Worker("arriero-sandbox")
         self._closed = False
+        self.last: Future[Execution] | None = None
         self.session: Session | None = None
         self.started: Future[None] = self._worker.submit(lambda: self._start(limits, level, preload))
 
     def _start(self, limits: SandboxLimits, level: Wanted, preload: tuple[str, ...]) -> None:
         variant = choose(level)
-        self.session = Session(variant, limits, preload)
+        self.session = Session(Child(variant, limits, preload=preload, probe=False), limits)
         if self._closed:
             self.session.kill("closed")
         self.session.start()
@@ -64,9 +67,10 @@ class _Held:
 class Sandbox:
     """A stateful Python kernel in a sandbox.
 
-    ``level`` is ``"auto"`` (the best that works here), ``"bubblewrap"`` or ``"landlock"``. ``spare`` keeps a second,
-    warmed sandbox ready for restarts, at about 100 MB of memory. ``preload`` names modules to import before the first
-    cell, where they are installed. Never runs anything outside a sandbox: SandboxUnavailable is raised instead.
+    ``level`` is ``"auto"`` (the best that works here), ``"bubblewrap"`` or ``"landlock"``. ``spare`` keeps a
+    second, warmed sandbox ready for restarts, at about 100 MB of memory. ``preload`` names modules to import
+    before the first cell, where they are installed. Never runs anything outside a sandbox: SandboxUnavailable
+    is raised instead.
     """
 
     def __init__(
@@ -87,12 +91,13 @@ class Sandbox:
         self._spare: _Held | None = None
         self._closing: set[Future[None]] = set()
         self._closed = False
+        self._lost_before = ""
         self._cancel: Cancel | None = None
         self._busy = asyncio.Lock()
 
     @staticmethod
     def probe(level: Wanted = "auto") -> LevelReport:
-        """Which level would be used here, tried for real; blocks for about a tenth of a second the first time."""
+        """Which level would be used here, tried for real; blocks for a moment the first time."""
         return report(level)
 
     async def __aenter__(self) -> Self:
@@ -112,13 +117,13 @@ class Sandbox:
             self._current = self._take()
 
     async def execute(
-        self, code: str, timeout: float | None = None, on_output: OnOutput | None = None
+        self, code: str, wall_s: float | None = None, on_output: OnOutput | None = None
     ) -> Execution:
         """Run one cell, with the variables of the cells before.
 
-        ``timeout`` is in seconds (default: ``limits.wall_s``). ``on_output(stream, text)`` is called in this event
-        loop as output comes. Whatever the code does is in the result; a cancelled call interrupts the cell, and
-        kills the kernel where that does not help.
+        ``wall_s`` is the time limit in seconds (default: ``limits.wall_s``). ``on_output(stream, text)`` is
+        called in this event loop as output comes. Whatever the code does is in the result; a cancelled call
+        interrupts the cell, and kills the kernel where that does not help.
         """
         if len(code) > self.limits.code_chars:
             raise ValueError(f"code of more than {self.limits.code_chars} characters")
@@ -132,8 +137,9 @@ class Sandbox:
                     with contextlib.suppress(RuntimeError):  # the loop has ended
                         loop.call_soon_threadsafe(on_output, stream, text)
 
-            wall = self.limits.wall_s if timeout is None else timeout
+            wall = self.limits.wall_s if wall_s is None else wall_s
             future = held.submit(lambda session: session.execute(code, wall, pass_on, cancel))
+            held.last = future
             future.add_done_callback(lambda _: cancel.close())
             try:
                 result = await asyncio.shield(asyncio.wrap_future(future))
@@ -146,7 +152,8 @@ class Sandbox:
             if result.state_lost:
                 self._retire()
             self._refill()
-            return result
+            before, self._lost_before = self._lost_before, ""
+            return replace(result, note="; ".join(filter(None, (before, result.note)))) if before else result
 
     async def interrupt(self) -> None:
         """Interrupt the running cell, as Ctrl-C does; kills the kernel where that does not help."""
@@ -159,11 +166,11 @@ class Sandbox:
         await self._ready()
 
     async def put(self, name: str, data: bytes) -> None:
-        """Write a file into the work directory; raises OSError for odd names and above ``limits.upload_mb``."""
+        """Write a file into the work directory; OSError for odd names and above ``limits.upload_mb``."""
         await self._operate(lambda session: session.put(name, data))
 
     async def get(self, path: str) -> bytes:
-        """Read a regular file of the work directory; raises OSError for links and above ``limits.download_mb``."""
+        """Read a regular file of the work directory; OSError for links and above ``limits.download_mb``."""
         return await self._operate(lambda session: session.get(path))
 
     async def ls(self) -> list[tuple[str, int]]:
@@ -192,8 +199,7 @@ class Sandbox:
     async def _ready(self) -> _Held:
         if self._closed:
             raise SandboxUnavailable("this sandbox was closed")
-        if self._current is not None and not self._current.usable():
-            self._retire()
+        await self._settle()
         for again in (True, False):
             if self._current is None:
                 self._current = self._take()
@@ -210,6 +216,21 @@ class Sandbox:
             else:
                 return held
         raise AssertionError("unreachable")
+
+    async def _settle(self) -> None:
+        """Wait out a cell that nobody waits for any more, and replace a kernel that ended since its last cell."""
+        held = self._current
+        if held is None:
+            return
+        if held.last is not None and not held.last.done():
+            await asyncio.shield(asyncio.wrap_future(held.last))
+        if not held.usable():
+            if held.last is not None:
+                why = (held.session and held.session.reason) or "it ended"
+                self._lost_before = (
+                    f"before this call Python was started afresh ({why}): earlier variables are gone"
+                )
+            self._retire()
 
     def _take(self) -> _Held:
         held, self._spare = self._spare, None

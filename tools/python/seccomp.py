@@ -1,9 +1,9 @@
 """The system-call filter, assembled in pure Python to the bytes that the kernel takes.
 
-A closed world: numbers above the newest reviewed call answer ENOSYS, so what later kernels add is off until someone
-has looked at it; what is dangerous or unaccounted answers EPERM; a few calls depend on their arguments; the rest is
-allowed. Numbers are from Linux's ``arch/x86/entry/syscalls/syscall_64.tbl`` and ``include/uapi/asm-generic/unistd.h``,
-the filter's form from ``linux/seccomp.h`` and ``linux/bpf_common.h``.
+A closed world: numbers above the newest reviewed call answer ENOSYS, so what later kernels add is off until
+someone has looked at it; what is dangerous or unaccounted answers EPERM; a few calls depend on their
+arguments; the rest is allowed. Numbers are from Linux's ``arch/x86/entry/syscalls/syscall_64.tbl`` and
+``include/uapi/asm-generic/unistd.h``, the filter's form from ``linux/seccomp.h`` and ``linux/bpf_common.h``.
 """
 
 import errno
@@ -34,17 +34,18 @@ _DENIED: dict[str, tuple[int, int | None]] = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
     "process_madvise": (440, 440), "pidfd_getfd": (438, 438), "process_mrelease": (448, 448),
     # mounts and namespaces
-    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "setns": (308, 268),
-    "unshare": (272, 97), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
-    "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
+    "setns": (308, 268), "unshare": (272, 97), "open_tree": (428, 428), "move_mount": (429, 429),
+    "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
+    "mount_setattr": (442, 442),
     # the machine
     "swapon": (167, 224), "swapoff": (168, 225), "reboot": (169, 142), "init_module": (175, 105),
     "finit_module": (313, 273), "delete_module": (176, 106), "create_module": (174, None),
     "get_kernel_syms": (177, None), "query_module": (178, None), "kexec_load": (246, 104),
     "kexec_file_load": (320, 294), "acct": (163, 89), "quotactl": (179, 60), "quotactl_fd": (443, 443),
-    "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171),
-    "sethostname": (170, 161), "setdomainname": (171, 162), "syslog": (103, 116), "vhangup": (153, 58),
-    "iopl": (172, None), "ioperm": (173, None), "modify_ldt": (154, None),
+    "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266),
+    "adjtimex": (159, 171), "sethostname": (170, 161), "setdomainname": (171, 162), "syslog": (103, 116),
+    "vhangup": (153, 58), "iopl": (172, None), "ioperm": (173, None), "modify_ldt": (154, None),
     # kernel surface that ordinary programs do without
     "bpf": (321, 280), "perf_event_open": (298, 241), "lookup_dcookie": (212, 18), "nfsservctl": (180, 42),
     "uselib": (134, None), "ustat": (136, None), "sysfs": (139, None), "_sysctl": (156, None),
@@ -54,10 +55,10 @@ _DENIED: dict[str, tuple[int, int | None]] = {
     "remap_file_pages": (216, 234), "mbind": (237, 235), "set_mempolicy": (238, 237),
     "migrate_pages": (256, 238), "move_pages": (279, 239), "set_mempolicy_home_node": (450, 450),
     # memory that no rlimit sees
-    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "shmdt": (67, 197),
-    "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192),
-    "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187),
-    "mq_open": (240, 180), "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183),
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "shmdt": (67, 197), "semget": (64, 190),
+    "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186),
+    "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180),
+    "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183),
     "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
     # identity
     "setuid": (105, 146), "setgid": (106, 144), "setreuid": (113, 145), "setregid": (114, 143),
@@ -70,25 +71,26 @@ _ABSENT: dict[str, tuple[int, int]] = {
     "listmount": (458, 458), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427), "userfaultfd": (323, 282), "name_to_handle_at": (303, 264),
 }  # fmt: skip
-# Without namespaces, these reach files and processes of the same user that Landlock does not guard. Changing modes,
-# owners and times answers success and does nothing: shutil.copy and tarfile treat a refusal as a failed copy.
+# Without namespaces, these reach files and processes of the same user that Landlock does not guard. Changing
+# modes, owners and times answers success and does nothing: shutil.copy and tarfile treat a refusal as a
+# failed copy.
 _PRETENDED: dict[str, tuple[int | None, int | None]] = {
-    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
-    "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
-    "futimesat": (261, None), "utimensat": (280, 88),
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
 }  # fmt: skip
 _NO_NAMESPACE_DENIED: dict[str, tuple[int, int]] = {
-    "setsid": (112, 157), "setpgid": (109, 154), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
-    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "setxattrat": (463, 463),
-    "removexattrat": (466, 466), "ioprio_set": (251, 30),
+    "setsid": (112, 157), "setpgid": (109, 154), "setxattr": (188, 5), "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "setxattrat": (463, 463), "removexattrat": (466, 466), "ioprio_set": (251, 30),
 }  # fmt: skip
 _OWN_PROCESS_ONLY: dict[str, tuple[int, int]] = {
     "prlimit64": (302, 261), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118), "sched_setattr": (314, 274),
 }  # fmt: skip
 _BY_ARGUMENT: dict[str, tuple[int, int]] = {
-    "clone": (56, 220), "socket": (41, 198), "socketpair": (53, 199), "ioctl": (16, 29), "personality": (135, 92),
-    "setpriority": (141, 140),
+    "clone": (56, 220), "socket": (41, 198), "socketpair": (53, 199), "ioctl": (16, 29),
+    "personality": (135, 92), "setpriority": (141, 140),
 }  # fmt: skip
 
 Instruction = tuple[int, int, int, int]
@@ -119,8 +121,8 @@ def _one_of(values: tuple[int, ...], refusal: Instruction) -> list[Instruction]:
 class Policy:
     """What a filter allows beyond the common rules.
 
-    ``families`` are the address families that ``socket`` may open; none at all where nothing else guards the host's
-    sockets. ``namespaces`` says that the process has a pid namespace and a file system of its own.
+    ``families`` are the address families that ``socket`` may open; none at all where nothing else guards the
+    host's sockets. ``namespaces`` says that the process has a pid namespace and a file system of its own.
     """
 
     families: tuple[int, ...] = (AF_UNIX, AF_INET, AF_INET6)
@@ -128,7 +130,7 @@ class Policy:
 
 
 def build(policy: Policy, machine: str | None = None) -> bytes:
-    """Assemble the filter for ``machine`` (default: this one); raises LookupError for an unknown architecture."""
+    """Assemble the filter for ``machine`` (default: this one); LookupError for an unknown architecture."""
     machine = machine or platform.machine()
     if machine not in _ARCHES:
         raise LookupError(f"no system-call table for {machine}; known: {', '.join(_ARCHES)}")
@@ -190,7 +192,8 @@ def _argument_rules(policy: Policy, column: Column) -> Iterator[list[Instruction
 def _socket(families: tuple[int, ...]) -> list[Instruction]:
     if AF_INET not in families:
         return [_low(0), *_one_of(families, _refuse(errno.EAFNOSUPPORT))]
-    # libzmq aborts the process when getifaddrs fails, so NETLINK_ROUTE (protocol 0) stays where IP is allowed.
+    # libzmq aborts the process when getifaddrs fails, so NETLINK_ROUTE (protocol 0) stays where IP is
+    # allowed.
     count = len(families)
     body: list[Instruction] = [_low(0)]
     body += [(_EQ, family, count - i + 3, 0) for i, family in enumerate(families)]

@@ -1,4 +1,4 @@
-"""One sandbox with one kernel, blocking, used by one thread; ``interrupt`` and ``kill`` may be called by any."""
+"""One sandbox with one kernel, blocking, used by one thread; only ``kill`` may be called by any."""
 
 import base64
 import os
@@ -10,7 +10,6 @@ from typing import Any
 from .attest import check
 from .errors import SandboxBroken
 from .limits import SandboxLimits
-from .plan import Variant
 from .process import Child
 from .result import Execution, Image, Status, decode_image, sanitise, shorten_files
 from .watchdog import Watchdog
@@ -32,30 +31,37 @@ class Cancel:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
+        self._lock = threading.Lock()
+        self._open = True
         self.asked = False
 
     def ask(self) -> None:
-        """Ask once or more; from any thread."""
-        self.asked = True
-        os.write(self._write, b"x")
+        """Ask, from any thread; only the first time counts."""
+        with self._lock:
+            if self._open and not self.asked:
+                self.asked = True
+                os.write(self._write, b"x")
 
     def descriptor(self) -> int | None:
         """What to poll beside the answers; None once asked."""
         return None if self.asked else self._read
 
     def close(self) -> None:
-        os.close(self._read)
-        os.close(self._write)
+        """Free the pipe; asking afterwards does nothing."""
+        with self._lock:
+            self._open = False
+            os.close(self._read)
+            os.close(self._write)
 
 
 class Session:
     """A sandbox from its start to its end; ``start`` has to come first."""
 
-    def __init__(self, variant: Variant, limits: SandboxLimits, preload: tuple[str, ...]) -> None:
+    def __init__(self, child: Child, limits: SandboxLimits) -> None:
         self.limits = limits
-        self._reason: str | None = None
+        self.reason: str | None = None
         self._number = 0
-        self._child = Child(variant, limits, preload=preload, probe=False)
+        self._child = child
         self._reader = FrameReader(self._child.answers, limits.frame_bytes, limits.cell_bytes)
         self._writer = FrameWriter(self._child.commands)
         self._watchdog: Watchdog | None = None
@@ -77,18 +83,18 @@ class Session:
 
     def alive(self) -> bool:
         """Whether the kernel can be used: not killed, not known to have died."""
-        return self._reason is None and self._child.alive()
+        return self.reason is None and self._child.alive()
 
     def kill(self, reason: str) -> None:
         """End everything at once; the first reason is the one that is told."""
-        self._reason = self._reason or reason
+        self.reason = self.reason or reason
         self._child.kill()
 
     def close(self) -> None:
         """End everything and free what it held."""
         if self._watchdog is not None:
             self._watchdog.stop()
-        self._reason = self._reason or "closed"
+        self.reason = self.reason or "closed"
         self._child.close()
 
     def _await_ready(self) -> dict[str, Any]:
@@ -106,7 +112,7 @@ class Session:
         return frame
 
     def execute(self, code: str, wall_s: float, on_output: OnOutput, cancel: Cancel) -> Execution:
-        """Run one cell. Never raises for what the code does; ``on_output`` gets sanitised text as it comes."""
+        """Run one cell; never raises for what it does. ``on_output`` gets sanitised text as it comes."""
         started = time.monotonic()
         self._reader.reset()
         self._number += 1
@@ -118,9 +124,11 @@ class Session:
                 {"op": "exec", "id": cell.number, "code": code.encode("utf-8", "replace").decode()}
             )
             self._collect(cell, started + wall_s, cancel)
+            if self.reason is not None:  # the watchdog's, say, who sees more than the signal that came of it
+                cell.lost(self.reason)
         except SandboxBroken as error:
             self.kill(str(error))
-            cell.lost(self._reason if not isinstance(error, Closed) else self._reason or "")
+            cell.lost(self.reason)
         finally:
             if self._watchdog is not None:
                 self._watchdog.busy = False
@@ -141,7 +149,7 @@ class Session:
                 grace = self.limits.cancel_grace_s if cancel.asked else self.limits.interrupt_grace_s
             elif now >= interrupted_at + grace:
                 self.kill("it did not stop when interrupted")
-                cell.lost(self._reason)
+                cell.lost(self.reason)
                 return
             # More than once: the first may come before the cell has started.
             self._writer.write({"op": "interrupt"})
@@ -173,7 +181,7 @@ class Session:
         self.operate({"op": "put", "path": name, "data": base64.b64encode(data).decode()})
 
     def get(self, path: str) -> bytes:
-        """Read a file beneath the work directory; raises OSError for links, devices and more than the limit."""
+        """Read a file beneath the work directory; OSError for links, devices and more than the limit."""
         frame = self.operate({"op": "get", "path": path, "max": self.limits.download_mb * 2**20})
         try:
             return base64.b64decode(str(frame.get("data")), validate=True)
@@ -186,14 +194,9 @@ class Session:
         rows = listed if isinstance(listed, list) else []
         found = []
         for row in rows[:1000]:
-            if (
-                isinstance(row, list)
-                and len(row) == 2
-                and isinstance(row[0], str)
-                and isinstance(row[1], int)
-            ):
-                if row[0].isprintable() and sanitise(row[0]) == row[0]:
-                    found.append((row[0], row[1]))
+            match row:
+                case [str(name), int(size)] if name.isprintable() and sanitise(name) == name:
+                    found.append((name, size))
         return found
 
 
@@ -280,10 +283,10 @@ class _Cell:
             note = fresh
         elif self.cancelled:
             note = "stopped by the user; variables are kept"
+        failed = self._failed or self._lost or self.timed_out
         return Execution(
-            status, stdout, stderr, tuple(self._images), self._lost, self._failed or self._lost or self.timed_out,
-            note, self._left_out, seconds,
-        )  # fmt: skip
+            status, stdout, stderr, tuple(self._images), self._lost, failed, note, self._left_out, seconds
+        )
 
 
 def _cause_of_death(frame: dict[str, Any]) -> str:

@@ -20,8 +20,8 @@ _DESCRIPTION = (
 class PythonTool(Tool):
     """Runs the model's Python code in a sandbox, one kernel per conversation.
 
-    ``limits`` and ``level`` are those of Sandbox. Raises SandboxUnavailable from ``run`` where no level of the
-    sandbox can be had; ``Sandbox.probe()`` says so beforehand.
+    ``limits``, ``level`` and ``spare`` are those of Sandbox. Where no level of the sandbox can be had,
+    ``run`` raises SandboxUnavailable; ``Sandbox.probe()`` says so beforehand.
     """
 
     spec = ToolSpec(

@@ -1,10 +1,11 @@
-"""Limits that the kernel does not count for a whole sandbox: its memory, processes, and files, sampled from outside."""
+"""Limits that Linux does not count for a whole sandbox: memory, processes, files, sampled from outside."""
 
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from . import plan
 from .limits import SandboxLimits
 from .process import Child, descendants
 
@@ -52,10 +53,10 @@ class Watchdog:
             if used > (limits.work_mb + limits.tmp_mb + limits.home_mb) * _MIB:
                 return f"more than {limits.work_mb + limits.tmp_mb + limits.home_mb} MiB of files"
             return f"more than {limits.inodes} files" if files > limits.inodes else None
+        writable = (places.work, places.tmp, places.home, plan.SHARED_MEMORY)
         for pid in reversed(family):
             try:
-                mounts = [os.statvfs(f"/proc/{pid}/root{path}") for path in (places.work, places.tmp, places.home,
-                                                                             "/dev/shm")]  # fmt: skip  # noqa: S108
+                mounts = [os.statvfs(f"/proc/{pid}/root{path}") for path in writable]
             except OSError:
                 continue  # ended, or hides itself
             files = sum(mount.f_files - mount.f_ffree for mount in mounts)

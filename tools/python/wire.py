@@ -62,7 +62,8 @@ class FrameReader:
     def read(self, deadline: float, wake: int | None = None) -> dict[str, Any] | None:
         """The next frame; None at the deadline (``time.monotonic``) or when ``wake`` becomes readable.
 
-        Raises Closed at the end, SandboxBroken for a frame or a total too large and for anything but a JSON object.
+        Raises Closed at the end, SandboxBroken for a frame or a total too large and for what is no JSON
+        object.
         """
         while True:
             if (frame := self._next()) is not None:

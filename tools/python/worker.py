@@ -34,7 +34,7 @@ class Worker:
                 continue
             try:
                 result = job()
-            except BaseException as error:  # noqa: BLE001 - whatever it is belongs to whoever waits
+            except BaseException as error:
                 future.set_exception(error)
             else:
                 future.set_result(result)
