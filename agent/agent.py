@@ -33,7 +33,9 @@ class ConfigError(ArrieroError):
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended. ``output`` is the answer, or as much of it as there is; ``error`` says why it is not whole."""
+    """How a run ended. ``output`` is the answer, or as much of it as there is; ``error`` says why it is not
+    whole.
+    """
 
     output: str
     messages: tuple[Message, ...]
@@ -47,9 +49,9 @@ class RunResult:
 class Agent:
     """Drives a model through a conversation with tools.
 
-    ``tools`` are Tool objects or plain functions with type hints. ``dialect`` names the wire form (default: the
-    model's). ``date`` is written as today's date (default: today). The blocking calls run in one background thread
-    that ``close`` ends. Raises ConfigError for two tools of one name, UnknownDialect.
+    ``tools`` are Tool objects or plain functions with type hints. ``dialect`` names the wire form (default:
+    the model's). ``date`` is written as today's date (default: today). The blocking calls run in one
+    background thread that ``close`` ends. Raises ConfigError for two tools of one name, UnknownDialect.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Agent:
         self.dialect = get_dialect(dialect or model.dialect)
         self.date = date
         self._portal: BlockingPortal | None = None
-        self._close_portal: Callable[[], None] | None = None
+        self._close_portal: Callable[[], object] | None = None
         self._lock = threading.Lock()
 
     def conversation(self) -> Conversation:
@@ -92,8 +94,8 @@ class Agent:
     ) -> AsyncGenerator[Event, None]:
         """Run, and yield each event as it happens; the last is RunFinished.
 
-        Without ``conversation`` the run starts from nothing. Cancelling ``cancel`` ends the run with what there is;
-        closing the iterator ends it too.
+        Without ``conversation`` the run starts from nothing. Cancelling ``cancel`` ends the run with what
+        there is; closing the iterator ends it too.
         """
         token = CancellationToken(cancel)
         run = self._run(conversation if conversation is not None else self.conversation(), token)
@@ -214,7 +216,7 @@ class Agent:
             if self._portal is None:
                 manager = start_blocking_portal()
                 self._portal = manager.__enter__()
-                self._close_portal = lambda: manager.__exit__(None, None, None) and None
+                self._close_portal = lambda: manager.__exit__(None, None, None)
             return self._portal
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +52,9 @@ def refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
 
 async def serve(
     call: ToolCall, tools: Mapping[str, Tool], limits: Limits, cancel: CancellationToken
-) -> AsyncIterator[tuple[str, str] | Served]:
-    """Run one call: pieces of its output as ``(stream, text)`` while it runs, then one Served. Never raises for a
-    tool's fault; RunCancelled passes through after the tool was told to stop."""
+) -> AsyncGenerator[tuple[str, str] | Served, None]:
+    """Run one call: pieces of its output as ``(stream, text)`` while it runs, then one Served. Never raises
+    for a tool's fault; RunCancelled passes through after the tool was told to stop."""
     reason = refusal(call, tools)
     if reason:
         yield Served(call, ToolResult(reason, error=True))
@@ -86,14 +86,14 @@ def _put(
         loop.call_soon_threadsafe(queue.put_nowait, piece)
 
 
-async def _bounded(
-    tool: Tool, arguments: dict[str, Any], context: ToolContext, timeout: float
-) -> ToolResult:
+async def _bounded(tool: Tool, arguments: dict[str, Any], context: ToolContext, timeout: float) -> ToolResult:
     try:
         async with asyncio.timeout(timeout):
             return await tool.run(arguments, context)
     except TimeoutError:
-        text = f"Error when running tool: {tool.name} did not answer within {timeout:g} seconds and was stopped."
+        text = (
+            f"Error when running tool: {tool.name} did not answer within {timeout:g} seconds and was stopped."
+        )
     except ToolError as error:
         text = f"Error when running tool: {error}"
     except Exception as error:

@@ -1,6 +1,7 @@
 """Stopping a run from outside: from another thread, a signal handler, or a deadline."""
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -15,7 +16,8 @@ class RunCancelled(ArrieroError):
 
 
 class CancellationToken:
-    """Tells a run to stop; ``cancel`` may be called from any thread and in a signal handler, any number of times.
+    """Tells a run to stop; ``cancel`` may be called from any thread and in a signal handler, any number of
+    times.
 
     A token made with ``parent`` also stops when the parent does. ``reason`` is None until then.
     """
@@ -44,6 +46,10 @@ class CancellationToken:
 
     async def guard(self, awaitable: Awaitable[T]) -> T:
         """Wait for ``awaitable``, or raise RunCancelled at once when the token is cancelled."""
+        if self.reason is not None:
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
+            raise RunCancelled(self.reason)
         task = asyncio.current_task()
         loop = asyncio.get_running_loop()
         assert task is not None

@@ -24,7 +24,8 @@ class Conversation:
 
     ``tokens`` is the transcript as the model reads it: rendered once, extended with what was sampled, never
     rendered again. ``messages`` is the same for people. ``evaluated`` counts the tokens at the head of the
-    transcript that a model has already taken in; the last sampled token is not among them.
+    transcript that the model has read or written; those behind it are new to it. ``open`` says that the last
+    answer has not been ended.
     """
 
     dialect: Dialect
@@ -66,8 +67,8 @@ class Conversation:
 
     def sampled(self, token: Token) -> None:
         """Append one token that the model wrote."""
-        self.evaluated = len(self.tokens)
         self.tokens.append(token.id)
+        self.evaluated = len(self.tokens)
         self.open = token.stop is None
 
     def undo(self) -> bool:

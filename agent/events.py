@@ -42,7 +42,9 @@ class RunStarted(_Event):
 
 
 class StepStarted(_Event):
-    """A model call begins; ``context_tokens`` are in the transcript, ``new_tokens`` of them not yet evaluated."""
+    """A model call begins; ``context_tokens`` are in the transcript, ``new_tokens`` of them not yet
+    evaluated.
+    """
 
     type: Literal["step_started"] = "step_started"
     step: int

@@ -8,9 +8,9 @@ class Limits:
     """Bounds of one run; None means unbounded.
 
     ``max_steps`` counts model calls (Meta's reference loop stops at 10), ``max_tokens`` sampled tokens,
-    ``max_seconds`` wall time, ``max_tool_calls`` calls that were run, ``max_repeats`` how often one call with the
-    same arguments may give the same result in a row, ``tool_timeout`` seconds for one call of a tool that sets no
-    limit itself, ``max_output_chars`` characters of a tool's output that reach the model.
+    ``max_seconds`` wall time, ``max_tool_calls`` calls that were run, ``max_repeats`` how often one call with
+    the same arguments may give the same result in a row, ``tool_timeout`` seconds for one call of a tool that
+    sets no limit itself, ``max_output_chars`` characters of a tool's output that reach the model.
     """
 
     max_steps: int | None = 25

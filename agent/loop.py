@@ -1,12 +1,13 @@
 """The loop: user text in, steps of the model and its tools, events out."""
 
+import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from arriero.prompts import Message, ToolCall
+from arriero.prompts import ArrieroError, Message, ToolCall
 from arriero.prompts.parser import ArgumentsDelta, ParseEvent, TextDelta
 from arriero.tools import Tool
 
@@ -18,7 +19,10 @@ from .conversation import Conversation
 from .limits import Limits
 from .step import Step, sample
 
+log = logging.getLogger(__name__)
+
 _MALFORMED = "Error: the call could not be read: {reason} Write it again, complete and in the given format."
+E = TypeVar("E", bound=ev.Event)
 _STOPPED = "Error when running tool: it was stopped before it ended."
 
 
@@ -47,7 +51,7 @@ class Run:
     _seq: int = 0
     _continues: bool = False
 
-    async def events(self, prompt: str) -> AsyncIterator[ev.Event]:
+    async def events(self, prompt: str) -> AsyncGenerator[ev.Event, None]:
         """Run until an answer or a limit; the last event is always RunFinished, and nothing is raised."""
         started = time.monotonic()
         first = len(self.conversation.messages)
@@ -67,8 +71,11 @@ class Run:
             if self.steps <= 1:
                 # Nothing was answered; without this every later turn would overflow too.
                 self.conversation.undo()
+        except ArrieroError as fault:
+            reason, error = "error", str(fault)
         except Exception as fault:
-            reason, error = "error", str(fault) or type(fault).__name__
+            log.exception("run %s failed", self.run_id)
+            reason, error = "error", f"{type(fault).__name__}: {fault}"
         self._count(seconds=time.monotonic() - started)
         yield self._event(
             ev.RunFinished,
@@ -79,7 +86,7 @@ class Run:
             usage=self.usage,
         )
 
-    async def _converse(self, prompt: str) -> AsyncIterator[ev.Event]:
+    async def _converse(self, prompt: str) -> AsyncGenerator[ev.Event, None]:
         """User text → steps → answer."""
         repeats = Repeats(self.limits.max_repeats)
         self.conversation.begin_turn(Message(role="user", content=prompt), self.model)
@@ -105,7 +112,7 @@ class Run:
             else:
                 return
 
-    async def _write(self, step: Step) -> AsyncIterator[ev.Event]:
+    async def _write(self, step: Step) -> AsyncGenerator[ev.Event, None]:
         """One message of the model: header, tokens, what they mean."""
         conversation = self.conversation
         conversation.begin_answer(self.model)
@@ -138,7 +145,7 @@ class Run:
         if stopped:
             raise stopped
 
-    async def _serve(self, calls: list[ToolCall], repeats: Repeats) -> AsyncIterator[ev.Event]:
+    async def _serve(self, calls: list[ToolCall], repeats: Repeats) -> AsyncGenerator[ev.Event, None]:
         """Every call of a message in order; whatever happens, each gets an answer in the transcript."""
         answers = {
             call.id: Message(role="ipython", content=_STOPPED, tool_call_id=call.id, name=call.name)
@@ -164,7 +171,7 @@ class Run:
         finally:
             self.conversation.append(list(answers.values()), self.model)
 
-    def _found(self, found: ParseEvent) -> ev.Event | None:
+    def _found(self, found: ParseEvent) -> ev.TextDelta | ev.ToolCallDelta | None:
         if isinstance(found, TextDelta):
             return self._event(ev.TextDelta, text=found.text)
         if isinstance(found, ArgumentsDelta):
@@ -202,7 +209,7 @@ class Run:
             decode_seconds=used.decode_seconds + more.decode_seconds,
         )
 
-    def _event(self, kind: type[Any], **values: Any) -> Any:
+    def _event(self, kind: type[E], **values: Any) -> E:
         self._seq += 1
         return kind(run_id=self.run_id, seq=self._seq, **values)
 

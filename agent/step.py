@@ -1,7 +1,7 @@
 """One step: the model writes a message, and what it writes is read while it is written."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,8 +20,9 @@ _ENDS: dict[str, StepEnd] = {"eot": "eot", "eom": "eom", "eos": "eos"}
 class Step:
     """What the model wrote; filled while it writes.
 
-    ``end`` is the stop token that it wrote, ``length`` when it ran out of tokens, ``cancelled`` when it was stopped.
-    ``prompt_tokens`` were new to the model; ``seconds`` is wall time, ``decode_seconds`` from the first token on.
+    ``end`` is the stop token that it wrote, ``length`` when it ran out of tokens, ``cancelled`` when it was
+    stopped. ``prompt_tokens`` were new to the model; ``seconds`` is wall time, ``decode_seconds`` from the
+    first token on.
     """
 
     number: int
@@ -39,10 +40,9 @@ class Step:
         """The step as a message of the conversation; text that could not be read as a call stays in it."""
         text = self.text + "".join(malformed.raw for malformed in self.malformed)
         end: Literal["eot", "eom"] = "eom" if self.end == "eom" else "eot"
-        return Message(role="assistant", content=text, end=end, **self._calls())
-
-    def _calls(self) -> dict[str, tuple[ToolCall, ...]]:
-        return {"tool_calls": tuple(self.calls)} if self.calls else {}
+        if not self.calls:
+            return Message(role="assistant", content=text, end=end)
+        return Message(role="assistant", content=text, end=end, tool_calls=tuple(self.calls))
 
 
 async def sample(
@@ -53,11 +53,11 @@ async def sample(
     sampling: Sampling,
     max_tokens: int | None,
     cancel: CancellationToken,
-) -> AsyncIterator[ParseEvent]:
+) -> AsyncGenerator[ParseEvent, None]:
     """Let the model write one message; yields what the parser finds, and appends to the conversation.
 
-    However it ends, the transcript holds exactly the tokens that were sampled, and the message says what they are.
-    A call counts only when the message was not cut off by a cancel. Raises RunCancelled.
+    However it ends, the transcript holds exactly the tokens that were sampled, and the message says what they
+    are. A call counts only when the message was not cut off by a cancel. Raises RunCancelled.
     """
     parser = CallParser(tools, code=any(spec.name == CODE_INTERPRETER for spec in tools))
     started = time.monotonic()

@@ -46,7 +46,9 @@ def _python_value(value: Any) -> str:
 
 
 def meta_call(call: ToolCall, form: str) -> str:
-    """A call as llama-models' ``ToolUtils.encode_tool_call`` writes it, in form json, function_tag or python_list."""
+    """A call as llama-models' ``ToolUtils.encode_tool_call`` writes it, in form json, function_tag or
+    python_list.
+    """
     if call.name == CODE_INTERPRETER:
         return str(call.arguments.get("code", ""))
     if call.name in BUILTIN_QUERY:
@@ -62,6 +64,7 @@ def meta_call(call: ToolCall, form: str) -> str:
 def vllm_pythonic_calls(calls: tuple[ToolCall, ...]) -> str:
     """One list of calls as vLLM's 3.2 template writes it: values through ``str``, strings without quotes."""
     written = (
-        f"{call.name}({', '.join(f'{name}={value}' for name, value in call.arguments.items())})" for call in calls
+        f"{call.name}({', '.join(f'{name}={value}' for name, value in call.arguments.items())})"
+        for call in calls
     )
     return f"[{', '.join(written)}]"

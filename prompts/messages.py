@@ -44,10 +44,10 @@ class Message(_Frozen):
     """One message of a conversation.
 
     ``end`` is the token that closes it on the wire: ``eot`` ends the turn, ``eom`` (assistant only) says
-    that a tool result is expected. ``parts`` are pieces of text that follow ``content`` and are encoded one by
-    one; ``context`` is retrieved text that belongs to a user message; ``data`` is a tool result with structure,
-    which forms that write results as JSON use instead of ``content``. ``tool_call_id`` and ``name`` say which
-    call an ``ipython`` message answers; they are not written on the wire.
+    that a tool result is expected. ``parts`` are pieces of text that follow ``content`` and are encoded one
+    by one; ``context`` is retrieved text that belongs to a user message; ``data`` is a tool result with
+    structure, which forms that write results as JSON use instead of ``content``. ``tool_call_id`` and
+    ``name`` say which call an ``ipython`` message answers; they are not written on the wire.
     """
 
     role: Role

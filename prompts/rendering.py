@@ -1,8 +1,9 @@
 """Jinja2 templates rendered to segments instead of one string.
 
 A template's own text is trusted and may contain control markers such as ``<|eot_id|>``. Every value that an
-expression inserts comes from outside: Jinja2's ``finalize`` hook, which sees expression results and never template
-text, sets it aside and leaves a numbered slot, so that it is not even present when markers are looked for.
+expression inserts comes from outside: Jinja2's ``finalize`` hook, which sees expression results and never
+template text, sets it aside and leaves a numbered slot, so that it is not even present when markers are
+looked for.
 """
 
 import re
@@ -51,8 +52,8 @@ def _environment() -> Environment:
 def render_segments(template: str, *, seams: bool = True, **values: Any) -> list[Segment]:
     """Render ``templates/{template}.jinja`` to segments; runs of plain text between markers are joined.
 
-    With ``seams`` the template's seam markers keep runs apart; without, the text between two control tokens is
-    one run, as when a reference renders to a string first. Raises PromptError where the template refuses.
+    With ``seams`` the template's seam markers keep runs apart; without, the text between two control tokens
+    is one run, as when a reference renders to a string first. Raises PromptError where the template refuses.
     """
     slots: list[str] = []
     text = _environment().get_template(f"{template}.jinja").render(slots=slots, **values)

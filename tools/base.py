@@ -51,8 +51,8 @@ class ToolContext:
 class Tool(ABC):
     """A tool that a model can call.
 
-    ``effect`` says whether a call may be repeated after a crash: ``read`` and ``idempotent`` may, ``once`` may not.
-    ``timeout`` is in seconds; None leaves the limit to the loop.
+    ``effect`` says whether a call may be repeated after a crash: ``read`` and ``idempotent`` may, ``once``
+    may not. ``timeout`` is in seconds; None leaves the limit to the loop.
     """
 
     spec: ToolSpec
@@ -65,7 +65,9 @@ class Tool(ABC):
 
     @abstractmethod
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
-        """Answer one call; ``arguments`` already fit the spec's schema. Raises ToolError for the model to read."""
+        """Answer one call; ``arguments`` already fit the spec's schema. Raises ToolError for the model to
+        read.
+        """
 
     async def aclose(self) -> None:
         """Free what the tool holds; it is safe to call twice."""

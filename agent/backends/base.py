@@ -1,6 +1,6 @@
 """What the loop needs of a model, and the small values that pass between them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +20,9 @@ class ContextOverflow(ModelError):
 class Sampling:
     """How the next token is chosen.
 
-    Defaults are those that Meta publishes for Llama 3.x Instruct (generation_config: temperature 0.6, top_p 0.9).
-    Temperature 0 is greedy. ``top_k`` 0 and ``min_p`` 0 switch these filters off. ``seed`` None draws one.
+    Defaults are those that Meta publishes for Llama 3.x Instruct (generation_config: temperature 0.6, top_p
+    0.9). Temperature 0 is greedy. ``top_k`` 0 and ``min_p`` 0 switch these filters off. ``seed`` None draws
+    one.
     """
 
     temperature: float = 0.6
@@ -36,8 +37,8 @@ class Token:
     """One sampled token.
 
     ``text`` is what it adds to the text so far ("" while a UTF-8 character is incomplete; control tokens have
-    their name, such as ``<|python_tag|>``). ``stop`` is set on the token that ends the message: ``eot``, ``eom``
-    or ``eos``. It is the last one and belongs to the transcript.
+    their name, such as ``<|python_tag|>``). ``stop`` is set on the token that ends the message: ``eot``,
+    ``eom`` or ``eos``. It is the last one and belongs to the transcript.
     """
 
     id: int
@@ -65,7 +66,7 @@ class Model(Protocol):
 
     def generate(
         self, tokens: Sequence[int], sampling: Sampling, *, max_tokens: int | None = None
-    ) -> AsyncIterator[Token]:
+    ) -> AsyncGenerator[Token, None]:
         """Sampled continuation of ``tokens`` up to and including a stop token, or ``max_tokens`` tokens.
 
         Closing the iterator stops generation. Raises ContextOverflow and ModelError.

@@ -1,7 +1,10 @@
-"""Models without weights, for tests: they replay raw assistant text, so that parser and loop are the real ones."""
+"""Models without weights, for tests: they replay raw assistant text, so that parser and loop are the real
+ones.
+"""
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final
 
 from arriero.prompts import Segment
@@ -11,15 +14,18 @@ from .base import ModelError, Sampling, Token
 _SPECIAL: Final = 0x110000
 _STOPS: Final = {"<|eot_id|>": "eot", "<|eom_id|>": "eom", "<|end_of_text|>": "eos"}
 
+_MARKER: Final = re.compile(r"(<\|(?:eot_id|eom_id|end_of_text|python_tag)\|>)")
+
 Answer = Callable[[str], str | Awaitable[str]]
 
 
 class FunctionModel:
-    """A model that answers with what ``function(prompt)`` returns: raw assistant text for the rendered prompt.
+    """A model that answers with what ``function(prompt)`` returns: raw assistant text for the rendered
+    prompt.
 
-    The text should end with ``<|eot_id|>`` or ``<|eom_id|>``; without either the answer counts as cut off. A token is
-    ``chunk`` characters long (default 4). ``prompts`` keeps every prompt; ``prefilled`` counts the tokens of each
-    that were not a continuation of what this model had seen.
+    The text should end with ``<|eot_id|>`` or ``<|eom_id|>``; without either the answer counts as cut off. A
+    token is ``chunk`` characters long (default 4). ``prompts`` keeps every prompt; ``prefilled`` counts the
+    tokens of each that were not a continuation of what this model had seen.
     """
 
     def __init__(
@@ -55,7 +61,7 @@ class FunctionModel:
 
     async def generate(
         self, tokens: Sequence[int], sampling: Sampling, *, max_tokens: int | None = None
-    ) -> AsyncIterator[Token]:
+    ) -> AsyncGenerator[Token, None]:
         """The function's answer to this prompt, ``chunk`` characters a token."""
         self._count_prefill(tokens)
         prompt = self.detokenize(tokens)
@@ -82,27 +88,24 @@ class FunctionModel:
 
     def _split(self, text: str) -> list[str]:
         pieces: list[str] = []
-        while text:
-            marker = next((m for m in (*_STOPS, "<|python_tag|>") if text.startswith(m)), None)
-            end = text.find("<|", 1)
-            size = len(marker) if marker else min(self._chunk, end if end > 0 else len(text))
-            pieces.append(text[:size])
-            text = text[size:]
+        for run in _MARKER.split(text):
+            if _MARKER.fullmatch(run):
+                pieces.append(run)
+            else:
+                pieces += [run[start : start + self._chunk] for start in range(0, len(run), self._chunk)]
         return pieces
 
     def _count_prefill(self, tokens: Sequence[int]) -> None:
-        # The last token seen was sampled, and a sampled token is evaluated only with what follows it.
-        known = max(len(self._seen) - 1, 0)
         continues = list(tokens[: len(self._seen)]) == self._seen
-        self.prefilled.append(len(tokens) - known if continues else len(tokens))
+        self.prefilled.append(len(tokens) - len(self._seen) if continues else len(tokens))
         self._seen = list(tokens)
 
 
 class ScriptedModel(FunctionModel):
     """A model that answers with the given raw texts, one a step.
 
-    ``ScriptedModel(["<|python_tag|>print(1)<|eom_id|>", "One.<|eot_id|>"])``. Raises ModelError when asked for more
-    than there are; ``assert_complete`` checks that all were used.
+    ``ScriptedModel(["<|python_tag|>print(1)<|eom_id|>", "One.<|eot_id|>"])``. Raises ModelError when asked
+    for more than there are; ``assert_complete`` checks that all were used.
     """
 
     def __init__(
@@ -127,4 +130,4 @@ class ScriptedModel(FunctionModel):
     def assert_complete(self) -> None:
         """Raise AssertionError unless every answer was used."""
         left = len(self.answers) - self.used
-        assert not left, f"{left} of {len(self.answers)} scripted answers were not used"  # noqa: S101
+        assert not left, f"{left} of {len(self.answers)} scripted answers were not used"

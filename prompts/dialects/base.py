@@ -50,7 +50,8 @@ class Dialect(ABC):
     """One wire form: how tools are shown, how calls are written, where messages end.
 
     ``name`` selects it. ``date_format`` is for ``Today Date``; ``default_date`` stands where no date is given
-    (None: today). ``seams`` says whether the reference encodes pieces of a message separately. ``eot`` ends a turn.
+    (None: today). ``seams`` says whether the reference encodes pieces of a message separately. ``eot`` ends a
+    turn.
     """
 
     name: str
@@ -74,8 +75,8 @@ class Dialect(ABC):
     ) -> list[Segment]:
         """A whole prompt: what the form says first, the messages, and the header of the answer.
 
-        ``tools`` are the functions, ``builtin_tools`` the names that the form knows (``split_builtin`` tells specs
-        apart). Raises PromptError where the form cannot write the conversation.
+        ``tools`` are the functions, ``builtin_tools`` the names that the form knows (``split_builtin`` tells
+        specs apart). Raises PromptError where the form cannot write the conversation.
         """
         opening = self.opening(tools, builtin_tools, date, tool_choice, tools_in_user_message, replace_system)
         framed = [self.frame(message, opening) for message in self.open(list(messages), opening)]

@@ -11,10 +11,11 @@ class Llama3(HuggingFace):
     """The default form, made of the parts on which documents and published templates agree.
 
     The head is the one of July 2024 (Meta's documentation and the published template: a blank line after the
-    ``Tools`` line, full month name as llama-stack writes it). Functions are shown before the first user message as
-    the published template does. Content is never trimmed and is encoded apart from its header, as llama-models
-    does. Built-in calls and code carry ``<|python_tag|>`` and every call ends with ``<|eom_id|>``, as the model
-    writes them; tool results are raw text. Several calls may stand in one message.
+    ``Tools`` line, full month name as llama-stack writes it). Functions are shown before the first user
+    message as the published template does. Content is never trimmed and is encoded apart from its header, as
+    llama-models does. Built-in calls and code carry ``<|python_tag|>`` and every call ends with
+    ``<|eom_id|>``, as the model writes them; tool results are raw text. Several calls may stand in one
+    message.
     """
 
     date_format = "%d %B %Y"

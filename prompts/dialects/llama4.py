@@ -6,7 +6,9 @@ from .meta import MetaMessages, encode_message
 
 
 class Llama4(MetaMessages):
-    """llama-models' Llama 4 encoder: a message with calls and a tool result both end with ``<|eom|>``; no tag."""
+    """llama-models' Llama 4 encoder: a message with calls and a tool result both end with ``<|eom|>``; no
+    tag.
+    """
 
     template = "llama4"
     eot = "<|eot|>"

@@ -1,4 +1,6 @@
-"""The forms of Meta's own code: llama-models' message encoder, and llama-stack's two ways to open a conversation."""
+"""The forms of Meta's own code: llama-models' message encoder, and llama-stack's two ways to open a
+conversation.
+"""
 
 from ..calls import meta_call
 from ..messages import CODE_INTERPRETER, Message, ToolSpec
@@ -9,8 +11,8 @@ from .base import Dialect, Framed, Opening, split_system
 def encode_message(message: Message, form: str, *, always_tag: bool = False) -> Framed:
     """A message as llama-models' ``ChatFormat.encode_message`` splits it.
 
-    The tag is written only when the first call is code; releases before February 2025 (``always_tag``) wrote it
-    before any call.
+    The tag is written only when the first call is code; releases before February 2025 (``always_tag``) wrote
+    it before any call.
     """
     pieces = [message.content, *message.parts]
     if message.role == "user" and message.context is not None:
@@ -59,7 +61,11 @@ def _described(tools: tuple[ToolSpec, ...]) -> list[dict[str, object]]:
             "description": tool.description,
             "parameters": (parameters := _parameters(tool)),
             "table": {
-                p["name"]: {"param_type": p["type"], "description": p["description"], "required": p["required"]}
+                p["name"]: {
+                    "param_type": p["type"],
+                    "description": p["description"],
+                    "required": p["required"],
+                }
                 for p in parameters
             },
         }
@@ -83,7 +89,9 @@ def _tool_choice(opening: Opening) -> str:
 
 
 class MetaAdapter31(MetaMessages):
-    """llama-stack's server path for 3.1 (``augment_messages_for_tools_llama_3_1``), form json or function_tag."""
+    """llama-stack's server path for 3.1 (``augment_messages_for_tools_llama_3_1``), form json or
+    function_tag.
+    """
 
     def open(self, messages: list[Message], opening: Opening) -> list[Message]:
         system, rest = split_system(messages)
@@ -95,7 +103,9 @@ class MetaAdapter31(MetaMessages):
 
 
 class MetaInterface31(MetaMessages):
-    """``LLama31Interface`` of llama-stack, which made the examples in Meta's prompt-format pages (Sept. 2024 on)."""
+    """``LLama31Interface`` of llama-stack, which made the examples in Meta's prompt-format pages (Sept. 2024
+    on).
+    """
 
     def open(self, messages: list[Message], opening: Opening) -> list[Message]:
         system, rest = split_system(messages)

@@ -4,7 +4,8 @@
     agent = Agent(LlamaCppModel("model.gguf"), tools=[my_function])
     print(agent.run_sync("…").output)
 
-Names are loaded when they are first used: importing the package loads no model library, kernel or terminal code.
+Names are loaded when they are first used: importing the package loads no model library, kernel or terminal
+code.
 """
 
 from importlib import import_module

@@ -19,7 +19,7 @@ from arriero.agent.events import (
     ToolCallStarted,
     ToolOutputDelta,
 )
-from arriero.prompts import ToolSpec
+from arriero.prompts import Segment, ToolSpec
 from arriero.tools import ModelRetry, Tool, ToolContext, ToolResult
 
 
@@ -84,7 +84,11 @@ def test_a_call_is_run_and_its_result_goes_back_in_the_ipython_role() -> None:
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     )
     kinds = [event.type for event in events if not isinstance(event, TextDelta)]
-    assert kinds.index("tool_call_started") < kinds.index("tool_output_delta") < kinds.index("tool_call_finished")
+    assert (
+        kinds.index("tool_call_started")
+        < kinds.index("tool_output_delta")
+        < kinds.index("tool_call_finished")
+    )
 
 
 def test_every_step_prefills_exactly_the_new_tokens() -> None:
@@ -99,7 +103,8 @@ def test_every_step_prefills_exactly_the_new_tokens() -> None:
 
 
 def test_several_calls_in_one_message_are_all_answered_in_order() -> None:
-    first = '{"name": "echo", "parameters": {"text": "a"}}; {"name": "echo", "parameters": {"text": "b"}}<|eom_id|>'
+    one = '{"name": "echo", "parameters": {"text": "%s"}}'
+    first = one % "a" + "; " + one % "b" + "<|eom_id|>"
     tool = Echo()
     model = ScriptedModel([first, "Both.<|eot_id|>"])
     with Agent(model, tools=[tool]) as agent:
@@ -181,7 +186,7 @@ def test_control_tokens_in_a_result_stay_text() -> None:
     with Agent(model, tools=[Echo(hostile)]) as agent:
         conversation = agent.conversation()
         agent.run_sync("go", conversation=conversation)
-    eot = model.tokenize([__import__("arriero.prompts", fromlist=["Segment"]).Segment("<|eot_id|>", special=True)])
+    eot = model.tokenize([Segment("<|eot_id|>", special=True)])
     # system, user, tool result, answer: one each, none from the content
     assert sum(token == eot[0] for token in conversation.tokens) == 4
 
@@ -256,7 +261,13 @@ def test_a_model_that_fails_ends_the_run_with_an_error_and_keeps_the_conversatio
         result = agent.run_sync("more", conversation=conversation)
     assert result.stop_reason == "error"
     assert "asked for one more" in (result.error or "")
-    assert [message.role for message in conversation.messages] == ["system", "user", "assistant", "user", "assistant"]
+    assert [message.role for message in conversation.messages] == [
+        "system",
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+    ]
 
 
 def test_cancel_while_the_model_thinks_returns_at_once_and_keeps_what_there_is() -> None:
@@ -280,7 +291,7 @@ def test_cancel_while_the_model_thinks_returns_at_once_and_keeps_what_there_is()
 
 
 def test_cancel_while_text_streams_keeps_the_partial_answer() -> None:
-    model = ScriptedModel(["This is a long answer." * 100, "Yes.<|eot_id|>"])
+    model = ScriptedModel(["This is a long answer." * 20_000, "Yes.<|eot_id|>"])
     cancel = CancellationToken()
     with Agent(model) as agent:
         conversation = agent.conversation()
@@ -289,7 +300,7 @@ def test_cancel_while_text_streams_keeps_the_partial_answer() -> None:
                 cancel.cancel()
         partial = conversation.messages[-1].content
         assert partial.startswith("This")
-        assert len(partial) < 2000
+        assert len(partial) < 400_000
         result = agent.run_sync("Go on?", conversation=conversation)
     assert result.output == "Yes."
     assert f"{partial}<|eot_id|><|start_header_id|>user" in model.prompts[1]
