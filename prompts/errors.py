@@ -3,10 +3,15 @@
 ArrieroError
 ├── PromptError          a conversation cannot be written in the chosen dialect
 │   └── UnknownDialect   no dialect of that name
-├── ToolError            (arriero.tools) a call could not be served
+├── ToolError            (arriero.tools) a call could not be served; the model is told
+│   ├── ModelRetry           the model should call again, with a hint
+│   └── HttpError            a service failed, refused, or answered nonsense
+├── ToolDefinitionError  (arriero.tools) a function cannot be made a tool
 ├── SandboxUnavailable   (arriero.tools) no level of the sandbox can be had here
 ├── ModelError           (arriero.agent) a model cannot be loaded or has failed
-└── ConfigError          (arriero.agent) a setting is wrong
+│   └── ContextOverflow      the prompt does not fit the context
+├── RunCancelled         (arriero.agent) raised inside a run that was told to stop
+└── ConfigError          (arriero.agent) an agent was put together in a way that cannot work
 """
 
 
