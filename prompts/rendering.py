@@ -19,6 +19,9 @@ from .segments import Segment
 SEAM = "<|seam|>"
 """Template marker for a border at which the reference encoder starts a new run of text; it writes nothing."""
 
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""JSON can spell halves of characters, which no encoder takes; they are replaced here, the same for all."""
+
 _PIECE = re.compile(r"\x00(?P<slot>\d+)\x00|(?P<marker><\|[a-z0-9_]+\|>)")
 
 
@@ -27,7 +30,7 @@ def _set_aside(context: Context, value: object) -> str:
     if not isinstance(value, str):
         raise PromptError(f"a prompt template was given {type(value).__name__} where text belongs")
     slots: list[str] = context["slots"]
-    slots.append(value)
+    slots.append(_LONE_SURROGATE.sub("\ufffd", value))
     return f"\x00{len(slots) - 1}\x00"
 
 

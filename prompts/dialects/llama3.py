@@ -23,17 +23,17 @@ class Llama3(HuggingFace):
 
     def open(self, messages: list[Message], opening: Opening) -> list[Message]:
         system, rest = split_system(messages)
+        functions = self._functions(opening) if opening.tools else ""
         text = render_text(
             "hf_system",
             environment=self._environment(opening),
             date=opening.date,
-            functions="",
+            functions="" if opening.tools_in_user_message else functions,
             system=_all_text(system) if system else "",
         )
         head = [Message(role="system", content=text)]
-        if not opening.tools:
+        if not functions or not opening.tools_in_user_message:
             return [*head, *rest]
-        functions = self._functions(opening)
         if rest and rest[0].role == "user":
             first = rest[0].model_copy(update={"content": functions + rest[0].content})
             return [*head, first, *rest[1:]]

@@ -2,10 +2,15 @@
 conversation.
 """
 
+import re
+
 from ..calls import meta_call
 from ..messages import CODE_INTERPRETER, Message, ToolSpec
 from ..rendering import render_text
 from .base import Dialect, Framed, Opening, split_system
+
+_SLOT = re.compile(r"\{\{\s*function_description\s*\}\}")
+"""Where a system text that replaces the form's own wants the functions."""
 
 
 def encode_message(message: Message, form: str, *, always_tag: bool = False) -> Framed:
@@ -80,8 +85,13 @@ def _functions_message(opening: Opening, form: str) -> list[Message]:
     return [Message(role="user", content=render_text(template, tools=_described(opening.tools)))]
 
 
+def _lines(message: Message) -> str:
+    """Parts of a system text as llama-stack joins them."""
+    return "\n".join((message.content, *message.parts) if message.content else message.parts)
+
+
 def _tool_choice(opening: Opening) -> str:
-    if opening.tool_choice == "auto":
+    if opening.tool_choice in ("auto", "none"):
         return ""
     if opening.tool_choice == "required":
         return "\nYou MUST use one of the provided functions/tools to answer the user query."
@@ -97,7 +107,7 @@ class MetaAdapter31(MetaMessages):
         system, rest = split_system(messages)
         text = render_text("meta_system", opening=opening)
         if system:
-            text += "\n" + "".join((system.content, *system.parts))
+            text += "\n" + _lines(system)
         text += _tool_choice(opening)
         return [Message(role="system", content=text), *_functions_message(opening, self.form), *rest]
 
@@ -110,25 +120,29 @@ class MetaInterface31(MetaMessages):
     def open(self, messages: list[Message], opening: Opening) -> list[Message]:
         system, rest = split_system(messages)
         text = render_text("meta_system", opening=opening)
-        if system and system.content:
-            text += f"\n\n{system.content}"
+        if system and _lines(system):
+            text += f"\n\n{_lines(system)}"
         return [Message(role="system", content=text + "\n"), *_functions_message(opening, self.form), *rest]
 
 
 class MetaAdapter32(MetaMessages):
-    """llama-stack's server path for 3.2 text models and 3.3: pythonic calls, one system message, no dates."""
+    """llama-stack's server path for 3.2 text models and 3.3: pythonic calls, one system message, no dates.
+
+    Where nothing is to be said the system message is empty, but it is written.
+    """
 
     def open(self, messages: list[Message], opening: Opening) -> list[Message]:
         system, rest = split_system(messages)
-        own = "".join((system.content, *system.parts)) if system else ""
+        own = _lines(system) if system else ""
         text = render_text("meta_environment", opening=opening) if opening.builtin_tools else ""
         if opening.tools:
             functions = render_text("meta_functions_pythonic", tools=_described(opening.tools))
-            if opening.replace_system:
-                text += own.replace("{{ function_description }}", functions)
+            if opening.replace_system and own:
+                # the reference renders this text as a template, which loses one newline at its end
+                text += _SLOT.sub(lambda _: functions, own.removesuffix("\n")) + "\n"
             else:
-                text += render_text("meta_pythonic_system") + functions + (f"\n{own}" if own else "")
+                text += render_text("meta_pythonic_system") + functions + f"\n{own}"
         else:
             text += own
-        text = text.strip("\n") + _tool_choice(opening)
-        return [*([Message(role="system", content=text)] if text else []), *rest]
+        text += _tool_choice(opening)
+        return [Message(role="system", content=text.strip("\n")), *rest]
