@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Sampling,
         ScriptedModel,
     )
+    from arriero.agent.models import bundled_model
     from arriero.prompts import ArrieroError, Message, ToolCall, ToolSpec
     from arriero.tools import Artifact, ModelRetry, Tool, ToolError, ToolResult
     from arriero.tools.function import tool
@@ -38,6 +39,7 @@ _HOME = {
         "Sampling",
         "ScriptedModel",
     ),
+    "arriero.agent.models": ("bundled_model",),
     "arriero.prompts": ("ArrieroError", "Message", "ToolCall", "ToolSpec"),
     "arriero.tools": ("Artifact", "ModelRetry", "Tool", "ToolError", "ToolResult"),
     "arriero.tools.function": ("tool",),
@@ -73,6 +75,7 @@ __all__ = [
     "ToolSpec",
     "WolframAlpha",
     "__version__",
+    "bundled_model",
     "tool",
 ]
 
