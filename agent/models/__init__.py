@@ -9,7 +9,8 @@ from arriero.agent.backends.base import ModelError
 def bundled_model() -> Path:
     """Path of the bundled demonstration model, a GGUF file of a few megabytes.
 
-    It does one narrow field and says so; its card stands beside it. Raises ModelError where the installation lacks it.
+    It does one narrow field and says so; its card stands beside it. Raises ModelError where the installation
+    lacks it.
     """
     file = resources.files(__name__) / "bundled.gguf"
     path = Path(str(file))
