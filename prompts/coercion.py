@@ -56,6 +56,8 @@ class _Coercion:
         self.budget -= 1
         if not isinstance(schema, Mapping) or depth > _MAX_DEPTH or self.budget < 0:
             return value
+        if _plainly_fits(value, schema):
+            return value
         schema = self._resolve(schema)
         for part in _list(schema.get("allOf")):
             value = self.coerce(value, part, depth + 1)
@@ -77,7 +79,11 @@ class _Coercion:
                 return schema
             target: Any = self.root
             for key in ref[1:].strip("/").split("/") if len(ref) > 1 else ():
-                target = target.get(key.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+                target = (
+                    target.get(key.replace("~1", "/").replace("~0", "~"))
+                    if isinstance(target, Mapping)
+                    else None
+                )
             if not isinstance(target, Mapping):
                 return schema
             schema = target
@@ -97,12 +103,14 @@ class _Coercion:
 
     def _to_types(self, value: Any, types: Sequence[str], schema: Schema) -> Any:
         options = schema.get("enum", [schema["const"]] if "const" in schema else None)
-        if isinstance(options, list) and not any(_same(value, option) for option in options):
-            for option in options:
-                if isinstance(value, str) and not isinstance(option, str) and _same(_loose(value), option):
-                    return option
+        if isinstance(value, str) and isinstance(options, list) and value not in options:
+            return _option(value, options)
         if not types or any(_has_type(value, kind) for kind in types):
-            return int(value) if isinstance(value, float) and "integer" in types and "number" not in types else value
+            return (
+                int(value)
+                if isinstance(value, float) and "integer" in types and "number" not in types
+                else value
+            )
         for kind in _ORDER:
             if kind in types and (changed := _CONVERTERS[kind](value)) is not _UNCHANGED:
                 return changed
@@ -156,6 +164,16 @@ class _Coercion:
         return all(self.fits(item, properties.get(key, rest), depth + 1) for key, item in value.items())
 
 
+def _plainly_fits(value: Any, schema: Schema) -> bool:
+    kind = schema.get("type")
+    return (
+        isinstance(kind, str)
+        and type(value) is _SCALARS.get(kind)
+        and "enum" not in schema
+        and "allOf" not in schema
+    )
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
@@ -182,6 +200,7 @@ def _has_type(value: Any, kind: str) -> bool:
     return isinstance(value, _PYTHON[kind])
 
 
+_SCALARS: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _PYTHON: dict[str, type | tuple[type, ...]] = {
     "string": str,
     "boolean": bool,
@@ -195,11 +214,19 @@ def _same(value: Any, option: Any) -> bool:
     return isinstance(value, bool) == isinstance(option, bool) and bool(value == option)
 
 
-def _loose(text: str) -> Any:
+def _option(text: str, options: list[Any]) -> Any:
+    """The option that the text means: one of another type, or the only one that differs in case alone."""
     try:
-        return literal(text)
+        value = literal(text)
     except LiteralError:
-        return _UNCHANGED
+        value = _UNCHANGED
+    for option in options:
+        if not isinstance(option, str) and _same(value, option):
+            return option
+    folded = [
+        option for option in options if isinstance(option, str) and option.casefold() == text.casefold()
+    ]
+    return folded[0] if len(folded) == 1 else text
 
 
 def _integer(value: Any) -> Any:

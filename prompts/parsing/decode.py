@@ -74,7 +74,9 @@ class Catalogue:
 
 _ARGUMENT_KEYS = ("parameters", "arguments")
 _NAME_KEY = re.compile(r"""["'](?:name|function)["']\s*+:\s*+["'](?P<name>[^"'\\]++)""")
-_ARGUMENTS_KEY = re.compile(r"""["'](?:parameters|arguments)["']\s*+:|["']type["']\s*+:\s*+["']function["']""")
+_ARGUMENTS_KEY = re.compile(
+    r"""["'](?:parameters|arguments)["']\s*+:|["']type["']\s*+:\s*+["']function["']"""
+)
 
 
 def json_calls(text: str, tools: Catalogue) -> list[Entry] | None:
@@ -239,9 +241,7 @@ _HEAD = re.compile(r"[\s;,]*+(?P<name>\w[\w.\-]*)\.call\s*+\(")
 _OPEN = re.compile(r"""\s*+(?:(?P<key>[^\W\d]\w*+)\s*+=\s*+)?(?P<quote>["'])""")
 _CLOSE = {quote: re.compile(quote + r"\s*+(?:,\s*+)?\)") for quote in "\"'"}
 _AFTER = re.compile(r"(?:\s|```|\*\*|\]|</function>|<\|python_end\|>)*+\Z")
-_NEXT_KEY = {
-    quote: re.compile(rf"{quote}\s*+,\s*+(?P<key>[^\W\d]\w*+)\s*+=\s*+{quote}") for quote in "\"'"
-}
+_NEXT_KEY = {quote: re.compile(rf"{quote}\s*+,\s*+(?P<key>[^\W\d]\w*+)\s*+=\s*+{quote}") for quote in "\"'"}
 _STRINGS = re.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'""", re.DOTALL)
 
 

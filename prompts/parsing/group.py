@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from ..messages import BUILTIN_TOOLS
 from .context import Place
 from .decode import (
     Broken,
@@ -37,6 +38,7 @@ _FIRST_KEY = re.compile(r"""(["'])(?:type|name|function|parameters|arguments|id)
 _LONGEST_KEY = len('"parameters"')
 _LONGEST_NAME = 128
 _MOST_STRAYS = 4
+_SHORTEST_CUT = 5
 
 
 @dataclass
@@ -74,15 +76,20 @@ class Group:
                 return Outcome(tagged=True)
         elif self._where is Place.TAGGED:
             yield from reader.skip(_SPACE)
+            while (yield from self._tag()):
+                self._pieces.clear()
+                yield from reader.skip(_SPACE)
         while True:
             self._stash()
             char = yield from reader.ahead()
+            last, self._settled = self._settled, 0
             found = yield from self._candidate(char)
             if found is None:
+                self._settled = last
                 return self._junk(char)
-            self._stash()
             self._entries += found
-            self._settled = len(self._pieces)
+            if not self._settled:
+                self._settle()
             if (yield from self._between()):
                 return self._accepted(tagged=True) if self._meant() else self._rejected(tagged=True)
             if not (yield from reader.ahead()):
@@ -94,7 +101,13 @@ class Group:
         self._pieces.append(self._in.held())
         self._in.mark()
 
+    def _settle(self) -> None:
+        """All that was read so far belongs to calls; what follows is a gap or text again."""
+        self._stash()
+        self._settled = len(self._pieces)
+
     def _accepted(self, *, tagged: bool = False) -> Outcome:
+        self._stash()
         return Outcome(self._entries, self._rest, tagged=tagged)
 
     def _rejected(self, *, tagged: bool = False) -> Outcome:
@@ -106,7 +119,7 @@ class Group:
         if not self._entries or self._alone or not self._meant():
             return self._rejected()
         if self._where is Place.TAGGED:
-            if any(entry.syntax is CallSyntax.PYTHONIC for entry in self._entries if isinstance(entry, Call)):
+            if not self._listed():
                 return self._rejected()
         elif self._continues("".join(self._pieces[self._settled :]), char):
             return self._rejected()
@@ -233,9 +246,10 @@ class Group:
         found = json_calls(text, self._tools)
         if found is None:
             return None
-        self._stash()
+        self._settle()
         yield from reader.skip(_SPACE)
         if (yield from reader.ahead()) == "}":
+            self._settled = 0
             yield from reader.skip(_CLOSERS)
             return [Broken(text + reader.held(), "the JSON call has a brace too many", found[0].name)]
         return found
@@ -274,18 +288,35 @@ class Group:
         stack = ["]", ")"]
         balance = yield from reader.balanced(stack, python=True)
         text = reader.held()
-        self._alone |= not self._tools.tools
+        self._alone |= not self._tools.tools and self._where is not Place.TAGGED
         if balance is Balance.CLOSED:
-            return pythonic_calls(text, self._tools)
-        if balance is Balance.OPEN and stack == ["]"] and self._tools.knows(word) and text.rstrip().endswith(")"):
+            found = pythonic_calls(text, self._tools)
+            return None if found and self._may_be_code(found) else found
+        if (
+            balance is Balance.OPEN
+            and stack == ["]"]
+            and self._tools.knows(word)
+            and text.rstrip().endswith(")")
+        ):
             return pythonic_calls(text + "]", self._tools, text)
+        if self._where is Place.TAGGED and not (self._tools.knows(word) or balance is Balance.OPEN):
+            return None
         yield from reader.skip(_CLOSERS)
         return broken_list(reader.held(), balance.value, self._tools)
 
+    def _may_be_code(self, found: list[Entry]) -> bool:
+        return self._where is Place.TAGGED and any(
+            isinstance(entry, Broken) and not self._tools.knows(entry.name) for entry in found
+        )
+
     def _named(self) -> Wait[list[Entry] | None]:
         reader = self._in
-        word = yield from self._word() if self._where is Place.TAGGED else reader.word(self._tools.begins_name)
+        word = (
+            yield from self._word() if self._where is Place.TAGGED else reader.word(self._tools.begins_name)
+        )
         base = word.removesuffix(".call")
+        if self._where is Place.TAGGED and len((yield from reader.ahead(len(word) + 1))) == len(word):
+            return self._cut_off(word)
         if base != word and (self._tools.knows(base) or self._where is Place.TAGGED):
             reader.pos += len(word)
             return (yield from self._builtin(known=self._tools.knows(base)))
@@ -302,6 +333,14 @@ class Group:
             return pythonic_calls(f"[{text}]", self._tools, text)
         return broken_list(text, balance.value, self._tools)
 
+    def _cut_off(self, word: str) -> list[Entry] | None:
+        """A message that ends within the name of a built-in call was cut off; a shorter word may be a variable."""
+        name = next((name for name in BUILTIN_TOOLS if f"{name}.call".startswith(word)), None)
+        if name is None or len(word) < _SHORTEST_CUT:
+            return None
+        self._in.pos += len(word)
+        return [Broken(word, f"the call of {name} is incomplete", name)]
+
     def _word(self) -> Wait[str]:
         return (yield from self._in.word(lambda word: len(word) < _LONGEST_NAME))
 
@@ -315,7 +354,9 @@ class Group:
         if self._where is Place.TAGGED:
             if not known and (broken or rest):
                 return None
-        elif rest and (self._alone or self._continues(rest[: len(rest) - len(rest.lstrip())], rest.lstrip()[:1])):
+        elif rest and (
+            self._alone or self._continues(rest[: len(rest) - len(rest.lstrip())], rest.lstrip()[:1])
+        ):
             return None
         self._rest = rest
         return entries
@@ -330,7 +371,11 @@ class Group:
         if not name or len(name) > _LONGEST_NAME:
             return None
         if not (yield from self._comes(">")) and (yield from reader.ahead()) != "{":
-            return None if (yield from reader.ahead()) else [Broken(head, "the function tag is incomplete", name)]
+            return (
+                None
+                if (yield from reader.ahead())
+                else [Broken(head, "the function tag is incomplete", name)]
+            )
         yield from reader.skip(_SPACE)
         self._stash()
         if (yield from self._comes(_FUNCTION_END)):
@@ -348,8 +393,10 @@ class Group:
         arguments = reader.held()
         if balance is not Balance.CLOSED:
             return [Broken(head + arguments, f"the call of {name} cannot be read: {balance.value}", name)]
-        self._stash()
+        self._settle()
         yield from reader.skip(_SPACE)
         closed = yield from self._comes(_FUNCTION_END)
         raw = head + arguments + (reader.held() if closed else "")
+        if closed:
+            self._settle()
         return [tag_call(name, arguments, raw, self._tools)]

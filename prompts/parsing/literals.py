@@ -128,7 +128,7 @@ class Literals:
         match = _TOKEN.match(self.text, self.pos)
         if match is None:
             if self.text[self.pos :].strip():
-                raise LiteralError(f"unexpected {self.text[self.pos:].strip()[:12]!r}")
+                raise LiteralError(f"unexpected {self.text[self.pos :].strip()[:12]!r}")
             self.kind, self.token = None, ""
             return
         self.pos = match.end()
@@ -145,7 +145,9 @@ class Literals:
     def expect(self, op: str) -> None:
         """Step over the operator; raises LiteralError if another token comes next."""
         if not self.accept(op):
-            raise LiteralError(f"expected {op!r}, found {self.token[:20]!r}" if self.kind else f"missing {op!r}")
+            raise LiteralError(
+                f"expected {op!r}, found {self.token[:20]!r}" if self.kind else f"missing {op!r}"
+            )
 
     def name(self) -> str:
         """Step over a name, dotted or hyphenated ones included."""

@@ -14,10 +14,16 @@ from arriero.prompts.parser import parse as parse_message
 Call = dict[str, Any]
 
 
+_known: dict[int, tuple[list[dict[str, Any]], list[ToolSpec]]] = {}
+
+
 def specs(tools: list[dict[str, Any]]) -> list[ToolSpec]:
     """The tools as arriero describes them; built-in ones are known without a description."""
+    seen, found = _known.get(id(tools), (None, []))
+    if seen is tools:
+        return found
     functions = [tool["function"] for tool in tools if tool.get("type") == "function"]
-    return [
+    found = [
         ToolSpec(
             name=function["name"],
             description=function.get("description") or "",
@@ -25,6 +31,8 @@ def specs(tools: list[dict[str, Any]]) -> list[ToolSpec]:
         )
         for function in functions
     ]
+    _known[id(tools)] = tools, found  # a program describes its tools once, not once per message
+    return found
 
 
 def _plain(calls: list[CallDone]) -> list[Call]:
