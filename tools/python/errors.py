@@ -3,9 +3,9 @@
 from arriero.prompts.errors import ArrieroError
 
 
-class SandboxUnavailable(ArrieroError):  # noqa: N818 - reads as what it says
+class SandboxUnavailable(ArrieroError):
     """No level of the sandbox can be had here; the message says why and how to get one."""
 
 
-class SandboxBroken(ArrieroError):  # noqa: N818
+class SandboxBroken(ArrieroError):
     """A sandbox died, stalled or spoke nonsense; it has been killed and its state is gone."""

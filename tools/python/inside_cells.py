@@ -16,7 +16,7 @@ _IMAGES = ("image/png", "image/jpeg")
 Send = Callable[[dict[str, Any]], None]
 
 
-class ChannelBroken(Exception):  # noqa: N818
+class ChannelBroken(Exception):
     """The kernel's channels no longer make sense; only a new sandbox helps."""
 
 

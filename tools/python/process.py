@@ -99,8 +99,8 @@ class Child:
         else:
             self.places = self._make_scratch()
             self._popen = self._start_plain()
-        assert self._popen.stdin is not None  # noqa: S101 - a pipe
-        assert self._popen.stdout is not None  # noqa: S101
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
         self.commands = self._popen.stdin.fileno()
         self.answers = self._popen.stdout.fileno()
         config = plan.configuration(variant, limits, self.places, uid, preload=preload, probe=probe)
@@ -157,7 +157,7 @@ class Child:
 
     def complaint(self) -> str:
         """What the launcher said on its standard error, for a sandbox that did not start."""
-        assert self._popen.stderr is not None  # noqa: S101
+        assert self._popen.stderr is not None
         descriptor = self._popen.stderr.fileno()
         os.set_blocking(descriptor, False)
         said = b""

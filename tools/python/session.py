@@ -293,7 +293,7 @@ def _cause_of_death(frame: dict[str, Any]) -> str:
     if frame.get("t") == "fatal":
         return sanitise(str(frame.get("d", "")))[:300]
     status = frame.get("status")
-    if not isinstance(status, int):
+    if not isinstance(status, int) or not 0 <= status <= 0xFFFF:
         return ""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
