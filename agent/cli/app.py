@@ -3,7 +3,7 @@
 import difflib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -42,7 +42,9 @@ class QuestionGroup(click.Group):
             return args
         ask = self.commands[_DEFAULT]
         with click.Context(ask, info_name=_DEFAULT, parent=ctx) as inner:
-            words = ask.make_parser(inner).parse_args(list(args))[0].get("question") or ()
+            values: Mapping[str, Any] = ask.make_parser(inner).parse_args(list(args))[0]
+        found = values.get("question")
+        words = found if isinstance(found, tuple) else ()
         if len(words) == 1 and words[0] in self.commands and "--" not in args:
             args.remove(words[0])
             return [words[0], *args]

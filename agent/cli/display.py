@@ -25,6 +25,10 @@ class Sink(Protocol):
     def finish(self) -> None:
         """Bring out everything and end the line; more may follow."""
 
+    @property
+    def pending(self) -> str:
+        """Text that was taken and is not on the screen yet."""
+
 
 class PlainSink:
     """Writes the answer as it comes, as plain text."""
@@ -46,6 +50,20 @@ class PlainSink:
             self._stream.flush()
             self._open = False
 
+    @property
+    def pending(self) -> str:
+        return ""
+
+
+def fit(text: str, cells: int) -> str:
+    """The head of one line of text that takes at most ``cells`` columns; East Asian characters take two."""
+    from rich.cells import cell_len
+
+    text = text[:cells].replace("\t", " ")
+    while cell_len(text) > cells:
+        text = text[:-1]
+    return text
+
 
 class StatusLine:
     """One line that is written over again; nothing at all off a terminal."""
@@ -57,12 +75,20 @@ class StatusLine:
 
     def show(self, text: str) -> None:
         """Replace the line; longer text is cut at the width."""
-        text = text[: self._terminal.width - 1]
-        if self._on and text != self._shown:
+        if not self._on:
+            return
+        text = fit(text, self._terminal.width - 1)
+        if text != self._shown:
             dim, end = ("\x1b[2m", "\x1b[0m") if self._terminal.colour else ("", "")
             self._terminal.stream.write(f"\r\x1b[2K{dim}{text}{end}")
             self._terminal.stream.flush()
             self._shown = text
+
+    def preview(self, text: str) -> None:
+        """Show the end of text that is being written."""
+        last = neutral(text).rstrip().rpartition("\n")[2]
+        if last:
+            self.show(last[-(self._terminal.width - 1) :])
 
     def clear(self) -> None:
         """Take the line away."""
@@ -111,6 +137,7 @@ class Display:
                 self._status.clear()
                 self._sink.feed(text)
                 self._wait(lambda waited: "")
+                self._status.preview(self._sink.pending)
             case ev.ToolCallDelta():
                 self._pieces += 1
                 pieces = self._pieces

@@ -21,7 +21,7 @@ class Exit(IntEnum):
     PIPE = 141
 
 
-class NotReady(ArrieroError):  # noqa: N818 (names of errors say what is so)
+class NotReady(ArrieroError):
     """Something that the run needs is missing: a model, a tool, a key."""
 
 

@@ -13,7 +13,7 @@ class ScriptFile(ScriptedModel):
     """Raw assistant texts from a file, one a step, separated by lines that hold only ``---``.
 
     Each text ends with ``<|eot_id|>`` or ``<|eom_id|>``; without either, ``<|eot_id|>`` is added. A first
-    line ``pace: SECONDS`` makes every token take that long (default 0). Raises NotReady for an unreadable file.
+    line ``pace: SECONDS`` makes every token take that long (default 0). Raises NotReady.
     """
 
     def __init__(self, path: Path, context_length: int = 1_000_000) -> None:

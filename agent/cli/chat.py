@@ -1,0 +1,191 @@
+"""A conversation on a terminal: what happens with each line that the user enters."""
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from arriero.agent import events as ev
+from arriero.prompts import ArrieroError
+from arriero.tools import ToolContext, ToolResult
+
+from .artifacts import keep
+from .commands import COMMANDS, Leave, find
+from .display import Display, PlainSink, Sink, StatusLine
+from .markdown_stream import MarkdownStream, renderer
+from .panels import print_call, result_text
+from .session import Session
+from .terminal import Terminal, neutral
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_CROWDED = 0.8  # share of the context from which on the user is warned
+
+
+class Chat:
+    """Answers lines: questions to the model, ``/commands``, and ``!code`` for the Python of the conversation.
+
+    ``last_call`` is the latest finished call; ``last_question`` what ``/retry`` asks again; ``speed`` is in
+    sampled tokens a second, 0.0 before the first answer.
+    """
+
+    def __init__(self, session: Session, terminal: Terminal) -> None:
+        self.session = session
+        self.terminal = terminal
+        self.console: Console = terminal.console()
+        self.last_call: tuple[ev.ToolCallStarted, ev.ToolCallFinished] | None = None
+        self.last_question: str | None = None
+        self.speed = 0.0
+
+    def take(self, line: str) -> bool:
+        """Deal with one entry; False when the user wants to leave."""
+        text = line.strip()
+        try:
+            if text.startswith("//"):
+                self.ask(text[1:])
+            elif text.startswith("/"):
+                self._command(text[1:])
+            elif text.startswith("!"):
+                self.run_code(text[1:].strip())
+            elif text:
+                self.ask(text)
+        except Leave:
+            return False
+        except KeyboardInterrupt:
+            self.say("interrupted")
+        except ArrieroError as error:
+            self.complain(str(error))
+        return True
+
+    def say(self, text: str, style: str = "dim") -> None:
+        """Print lines that are neither question nor answer."""
+        from rich.text import Text
+
+        self.console.width = self.terminal.width
+        self.console.print(Text(neutral(text), style=style))
+
+    def complain(self, text: str) -> None:
+        """Print what went wrong."""
+        self.say(f"error: {text}", "red")
+
+    def ask(self, question: str) -> None:
+        """Put a question to the model and show what happens until the answer has ended."""
+        self.last_question = question
+        session = self.session
+        display = Display(self._sink(), self.terminal, hint=", /last shows all")
+        events = session.runner.stream(
+            lambda token: session.agent.stream(question, conversation=session.conversation, cancel=token)
+        )
+        with closing(events):
+            for event in events:
+                display.handle(event)
+        if display.calls:
+            self.last_call = display.calls[-1]
+        if display.finished:
+            self._conclude(display.finished)
+
+    def run_code(self, code: str) -> None:
+        """Run Python in the kernel that the model uses; the conversation does not hear of it."""
+        python = self.session.python
+        if python is None:
+            self.complain("the Python tool is off, see /tools")
+            return
+        if not code:
+            self.complain("write code after the !, like: !print(6 * 7)")
+            return
+        try:
+            result = self.session.runner.call(python.run({"code": code}, ToolContext(call_id="user")))
+        except ArrieroError as error:
+            self.complain(str(error))
+            return
+        self._show_result(python.name, result)
+
+    def show_last_call(self) -> None:
+        """Print the latest call with the whole of its result."""
+        if self.last_call is None:
+            self.say("no tool was called yet")
+            return
+        started, finished = self.last_call
+        print_call(
+            self.console,
+            self.terminal,
+            finished.name,
+            started.arguments,
+            finished.content,
+            ok=finished.ok,
+            seconds=finished.seconds,
+            whole=True,
+        )
+
+    def load_model(self, name: str) -> None:
+        """Change the model, with progress; the one before stays when this fails."""
+        status, loaded = StatusLine(self.terminal), [0.0]
+        try:
+            self.session.change_model(
+                name,
+                lambda fraction: loaded.__setitem__(0, fraction),
+                lambda: status.show(f"loading {name}  {loaded[0]:.0%}"),
+            )
+        finally:
+            status.clear()
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """Tokens that the conversation has, and may have."""
+        return len(self.session.conversation.tokens), self.session.model.context_length
+
+    def status(self) -> str:
+        """One line for the bottom of the screen: model, context, speed, tools."""
+        used, total = self.context
+        dot = f" {self.terminal.symbol('·', '|')} "
+        parts = [neutral(self.session.model.name), f"ctx {used}/{total} ({used / total:.0%})"]
+        if self.speed:
+            parts.append(f"{self.speed:.0f} tok/s")
+        parts.append(f"tools {len(self.session.offered)}")
+        return dot.join(parts)
+
+    def _command(self, text: str) -> None:
+        name, _, rest = text.partition(" ")
+        command = COMMANDS.get(name)
+        if command is None:
+            close = find(name)
+            hint = f"did you mean /{close}?" if close else "see /help"
+            self.complain(f"no command is called /{name}; {hint} (a question that begins with / needs //)")
+            return
+        command.run(self, rest.strip())
+
+    def _sink(self) -> Sink:
+        stream = self.terminal.stream
+        if not self.terminal.rich_text or self.session.settings.plain:
+            return PlainSink(stream)
+
+        def write(text: str) -> None:
+            stream.write("\r\x1b[2K" + text)
+            stream.flush()
+
+        return MarkdownStream(renderer(self.console, self.terminal), write)
+
+    def _conclude(self, finished: ev.RunFinished) -> None:
+        usage = finished.usage
+        if usage.decode_seconds > 0:
+            self.speed = usage.output_tokens / usage.decode_seconds
+        if finished.stop_reason == "cancelled":
+            self.say("interrupted; what was written stays in the conversation")
+        elif finished.stop_reason != "final":
+            self.complain(finished.error or f"stopped: {finished.stop_reason.replace('_', ' ')}")
+        used, total = self.context
+        if used >= _CROWDED * total:
+            self.say(f"the context is {used / total:.0%} full: /clear begins anew, /undo goes back", "yellow")
+
+    def _show_result(self, name: str, result: ToolResult) -> None:
+        text = result_text(name, result.content)
+        if text:
+            self.say(text, "red" if result.error else "")
+        kept = tuple(ev.ArtifactRef(name=a.name, mime=a.mime, data=a.data) for a in result.artifacts)
+        if not kept:
+            return
+        try:
+            for path in keep(time.strftime("user-%Y%m%d-%H%M%S"), kept):
+                self.say(f"saved {path}")
+        except OSError as error:
+            self.complain(f"what the code produced could not be saved: {error}")
