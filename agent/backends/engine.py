@@ -6,76 +6,19 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from . import llama_lib
 from .base import ContextOverflow, ModelError, Sampling, Token
 from .context import ABORTED, BATCH, FATAL, AbortFlag, Context
+from .generation import Delivery, EngineStats, Generation, Part
 from .gguf import GGUFInfo
-from .sampler import ChainSampler, Sampler
+from .sampler import ChainSampler
 from .slots import Choice, Slot, choose
 from .vocab import TextDecoder, Vocab
 
 FIRST_LENGTH = 2048  # tokens of a stream at first; it doubles when a conversation needs more
 SHARED_CHUNK = 128  # rows of prompt in one decode while other conversations are generating
-
-Delivery = Callable[[Token | ModelError | None], None]
-
-
-@dataclass(slots=True)
-class EngineStats:
-    """Counts since the engine started.
-
-    ``prefilled_tokens`` are prompt tokens that had to be decoded, without the last sampled token of the
-    conversation: that one is decoded when the conversation goes on, and counts in ``decoded_tokens`` with
-    all other sampled tokens that were decoded. So a step whose prompt is the transcript so far (prompt and
-    sampled tokens) and n more tokens adds exactly n. A prompt that is wholly in memory costs one: its last
-    token gives the logits. ``reused_tokens`` are prompt tokens that needed no decoding.
-    """
-
-    prefilled_tokens: int = 0
-    reused_tokens: int = 0
-    decoded_tokens: int = 0
-    sampled_tokens: int = 0
-    decodes: int = 0
-    copies: int = 0
-    growths: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Generation:
-    """One request on its way through the engine.
-
-    ``pending`` tokens are to be decoded next: first the prompt's, then each sampled one. ``carried`` of them
-    were sampled in an earlier request.
-    """
-
-    prompt: list[int]
-    sampling: Sampling
-    max_tokens: int | None
-    deliver: Delivery
-    cancelled: bool = False
-    slot: Slot | None = None
-    pending: list[int] = field(default_factory=list)
-    carried: int = 0
-    produced: int = 0
-    sampler: Sampler | None = None
-    decoder: TextDecoder | None = None
-
-    @property
-    def prefilling(self) -> bool:
-        return self.produced == 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What one generation has in a batch; ``row`` is where its logits will be, if it ends its ``pending``."""
-
-    generation: Generation
-    slot: Slot
-    count: int
-    row: int | None
 
 
 class Engine:
@@ -208,8 +151,12 @@ class Engine:
         params.n_gpu_layers = gpu_layers
 
         def progress(fraction: float, _data: object) -> bool:
-            if on_progress and not self._closing:
-                on_progress(fraction)
+            try:
+                if on_progress and not self._closing:
+                    on_progress(fraction)
+            except Exception:  # it has no way through C
+                llama_lib.LOGGER.exception("on_progress failed; loading is stopped")
+                self._closing = True
             return not self._closing
 
         params.progress_callback = lib.llama_progress_callback(progress)
@@ -327,7 +274,7 @@ class Engine:
         self._context = larger
         self.stats.growths += 1
 
-    def _fill_batch(self) -> list[_Part]:
+    def _fill_batch(self) -> list[Part]:
         """Rows for all running generations: first one each for those that write, then prompts, fairly."""
         writing = [one for one in self._running if not one.prefilling]
         reading = [one for one in self._running if one.prefilling]
@@ -349,14 +296,14 @@ class Engine:
                 except ModelError as error:
                     self._finish(generation, error)
 
-    def _add(self, generation: Generation, count: int) -> _Part:
+    def _add(self, generation: Generation, count: int) -> Part:
         slot = generation.slot
-        assert slot is not None  # noqa: S101 -- every running generation has one
+        assert slot is not None
         ends = count == len(generation.pending)
         row = self._context.add(slot.id, generation.pending[:count], len(slot.tokens), output=ends)
-        return _Part(generation, slot, count, row if ends else None)
+        return Part(generation, slot, count, row if ends else None)
 
-    def _commit(self, part: _Part) -> None:
+    def _commit(self, part: Part) -> None:
         generation, slot = part.generation, part.slot
         slot.tokens += generation.pending[: part.count]
         del generation.pending[: part.count]
@@ -370,8 +317,8 @@ class Engine:
             self._sample(generation, slot, part.row)
 
     def _sample(self, generation: Generation, slot: Slot, row: int) -> None:
-        assert generation.sampler is not None  # noqa: S101
-        assert generation.decoder is not None  # noqa: S101
+        assert generation.sampler is not None
+        assert generation.decoder is not None
         token = generation.sampler.sample(self._context.pointer, row)
         generation.produced += 1
         generation.pending = [token]
@@ -383,7 +330,7 @@ class Engine:
         if stop or full:
             self._finish(generation, None)
 
-    def _recover(self, parts: list[_Part], code: int) -> None:
+    def _recover(self, parts: list[Part], code: int) -> None:
         """Forget a batch that was not computed: again after an abort, else its requests have failed."""
         for part in parts:
             self._context.truncate(part.slot.id, len(part.slot.tokens))

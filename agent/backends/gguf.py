@@ -1,31 +1,34 @@
 """What a GGUF file says about itself, read and checked before llama.cpp sees it.
 
-Written against the format's own page, ggml ``docs/gguf.md`` (version 3), and ``ggml.h`` for block sizes.
 llama.cpp aborts the whole process on some broken files, so everything that it asserts is checked here first.
 """
 
 import math
 import os
 import stat
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from .base import ModelError
-
-Scalar = int | float | bool | str
+from .gguf_format import (
+    INT32,
+    STRING,
+    ArraySummary,
+    Cursor,
+    Scalar,
+    ShortBufferError,
+    Tensor,
+    Value,
+    read_tensor,
+    read_value,
+)
 
 MAX_HEADER = 512 << 20  # bytes; Llama 3's, with its vocabulary, has 8 MB
 MAX_ENTRIES = 1 << 20  # tensors, or metadata keys
-MAX_ARRAY = 1 << 24  # elements of one array
-MAX_DIMENSIONS = 4
-SHORT_ARRAY = 1024  # longer ones are kept as an ArraySummary
 
 TOKENS = "tokenizer.ggml.tokens"
-TOKEN_TYPES = "tokenizer.ggml.token_type"  # noqa: S105
-MERGES = "tokenizer.ggml.merges"
+TOKEN_TYPES = "tokenizer.ggml.token_type"
 
 BEGIN_OF_TEXT = "<|begin_of_text|>"
 END_OF_TEXT = "<|end_of_text|>"
@@ -37,41 +40,7 @@ PYTHON_TAG = "<|python_tag|>"
 SPECIAL_NAMES = (BEGIN_OF_TEXT, END_OF_TEXT, START_HEADER, END_HEADER, EOT, EOM, PYTHON_TAG)
 REQUIRED_NAMES = (BEGIN_OF_TEXT, START_HEADER, END_HEADER, EOT)
 
-_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
-_INT32 = 5
 _FIRST_READ = 16 << 20
-
-# ggml.h: type of a stored tensor -> (elements in a block, bytes of a block)
-_BLOCKS = {
-    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
-    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
-    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
-    23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
-    34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ArraySummary:
-    """A metadata array too long to keep: its element type (the format's number) and its length."""
-
-    element: int
-    count: int
-
-
-Value = Scalar | tuple[Scalar, ...] | ArraySummary
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One row of the tensor table; ``offset`` in bytes from the start of the data, ``nbytes`` unpadded."""
-
-    name: str
-    shape: tuple[int, ...]
-    type: int
-    offset: int
-    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +69,11 @@ class GGUFInfo:
         try:
             return _read(cls, file)
         except ModelError as error:
-            raise ModelError(f"{file}: {error}") from None
+            raise ModelError(_line(file, error)) from None
         except OSError as error:
-            raise ModelError(f"{file}: {error.strerror or error}") from error
+            raise ModelError(_line(file, error.strerror or error)) from error
         except ValueError as error:  # a path with a NUL in it
-            raise ModelError(f"{str(file)!r}: {error}") from error
+            raise ModelError(_line(file, error)) from error
 
     @property
     def architecture(self) -> str:
@@ -113,8 +82,8 @@ class GGUFInfo:
 
     @property
     def name(self) -> str:
-        """``general.name``, else the file's name without its ending."""
-        return self.text("general.name") or self.path.stem
+        """``general.name`` as one short line, else the file's name without its ending."""
+        return _printable(self.text("general.name"))[:100].strip() or self.path.stem
 
     @property
     def chat_template(self) -> str | None:
@@ -151,38 +120,16 @@ class GGUFInfo:
         try:
             _check_chat_model(self)
         except ModelError as error:
-            raise ModelError(f"{self.path}: {error}") from None
+            raise ModelError(_line(self.path, error)) from None
 
 
-class _ShortBufferError(Exception):
-    """The header goes on beyond the bytes read so far."""
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
-class _Cursor:
-    """Reads little-endian values; a length beyond ``limit``, the file's size, is known to be wrong."""
-
-    def __init__(self, data: bytes, limit: int) -> None:
-        self.data = data
-        self.limit = limit
-        self.at = 0
-
-    def take(self, count: int) -> int:
-        """Step over ``count`` bytes and return where they start."""
-        start, end = self.at, self.at + count
-        if end > self.limit:
-            raise ModelError("the file ends inside its header: it is truncated or damaged")
-        if end > len(self.data):
-            raise _ShortBufferError
-        self.at = end
-        return start
-
-    def unpack(self, form: str) -> Any:
-        layout = struct.Struct("<" + form)
-        return layout.unpack_from(self.data, self.take(layout.size))[0]
-
-    def string(self, errors: str = "replace") -> str:
-        start = self.take(self.unpack("Q"))
-        return self.data[start : self.at].decode("utf-8", errors)
+def _line(path: Path, problem: object) -> str:
+    """One line that a terminal can show, whatever the file or its name says."""
+    return _printable(f"{path}: {problem}")
 
 
 def _read(cls: type[GGUFInfo], path: Path) -> GGUFInfo:
@@ -196,8 +143,8 @@ def _read(cls: type[GGUFInfo], path: Path) -> GGUFInfo:
         _check_magic(data, size)
         while True:
             try:
-                return _parse(cls, path, _Cursor(data, size))
-            except _ShortBufferError:
+                return _parse(cls, path, Cursor(data, size))
+            except ShortBufferError:
                 if want >= MAX_HEADER or len(data) < want:
                     raise ModelError("its header is larger than any model's: the file is damaged") from None
                 data += file.read(want * 3)
@@ -213,7 +160,7 @@ def _check_magic(data: bytes, size: int) -> None:
         raise ModelError(f"is not a GGUF file (it starts with {data[:8]!r})")
 
 
-def _parse(cls: type[GGUFInfo], path: Path, cursor: _Cursor) -> GGUFInfo:
+def _parse(cls: type[GGUFInfo], path: Path, cursor: Cursor) -> GGUFInfo:
     cursor.take(4)
     version = cursor.unpack("I")
     if version & 0xFFFF == 0:
@@ -224,85 +171,21 @@ def _parse(cls: type[GGUFInfo], path: Path, cursor: _Cursor) -> GGUFInfo:
     if n_tensors > MAX_ENTRIES or n_keys > MAX_ENTRIES:
         raise ModelError(f"claims {n_tensors} tensors and {n_keys} metadata keys: it is damaged")
     metadata: dict[str, Value] = {}
-    long: dict[str, tuple[Scalar, ...]] = {}
+    long: dict[str, tuple[Scalar, ...]] = {TOKENS: (), TOKEN_TYPES: ()}
     for _ in range(n_keys):
         key = cursor.string()
         if key in metadata:
             raise ModelError(f"has the metadata key {key!r} twice: it is damaged")
-        metadata[key] = _value(cursor, key, long)
-    table = [_tensor(cursor) for _ in range(n_tensors)]
+        metadata[key] = read_value(cursor, key, long)
+    table = [read_tensor(cursor) for _ in range(n_tensors)]
     _check_data(metadata, table, cursor)
-    tokens = tuple(str(token) for token in long.get(TOKENS, ()))
+    tokens = tuple(str(token) for token in long[TOKENS])
     _check_tokens(metadata, tokens, long)
     special = _special_ids(tokens)
     return cls(path, version, cursor.limit, metadata, tuple(table), tokens, special)
 
 
-def _value(cursor: _Cursor, key: str, long: dict[str, tuple[Scalar, ...]]) -> Value:
-    kind = cursor.unpack("I")
-    if kind != _ARRAY:
-        return _scalar(cursor, kind)
-    element, count = cursor.unpack("I"), cursor.unpack("Q")
-    if count > MAX_ARRAY:
-        raise ModelError(f"claims {count} elements in {key!r}: it is damaged")
-    if key in (TOKENS, TOKEN_TYPES):
-        long[key] = _elements(cursor, element, count)
-    elif count <= SHORT_ARRAY:
-        return _elements(cursor, element, count)
-    else:
-        _skip_elements(cursor, element, count)
-    return ArraySummary(element, count)
-
-
-def _scalar(cursor: _Cursor, kind: int) -> Scalar:
-    if kind == _STRING:
-        return cursor.string()
-    if kind not in _FORMATS:
-        raise ModelError(f"has a metadata value of the unknown type {kind}: it is damaged or too new")
-    value: Scalar = cursor.unpack(_FORMATS[kind])
-    return value
-
-
-def _elements(cursor: _Cursor, element: int, count: int) -> tuple[Scalar, ...]:
-    if element == _STRING:
-        # tokens that differ must stay different, so no replacement here
-        return tuple(cursor.string("surrogateescape") for _ in range(count))
-    form = _element_format(element)
-    start = cursor.take(count * struct.calcsize("<" + form))
-    return struct.unpack_from(f"<{count}{form}", cursor.data, start)
-
-
-def _skip_elements(cursor: _Cursor, element: int, count: int) -> None:
-    if element != _STRING:
-        cursor.take(count * struct.calcsize("<" + _element_format(element)))
-        return
-    for _ in range(count):
-        cursor.take(cursor.unpack("Q"))
-
-
-def _element_format(element: int) -> str:
-    if element not in _FORMATS:  # arrays of arrays included: llama.cpp has none
-        raise ModelError(f"has a metadata array of the unknown type {element}: it is damaged or too new")
-    return _FORMATS[element]
-
-
-def _tensor(cursor: _Cursor) -> Tensor:
-    name = cursor.string()
-    n_dimensions = cursor.unpack("I")
-    if not 1 <= n_dimensions <= MAX_DIMENSIONS:
-        raise ModelError(f"claims {n_dimensions} dimensions for tensor {name!r}: it is damaged")
-    shape = tuple(int(cursor.unpack("Q")) for _ in range(n_dimensions))
-    kind, offset = cursor.unpack("I"), cursor.unpack("Q")
-    if kind not in _BLOCKS:
-        raise ModelError(f"stores tensor {name!r} in the unknown type {kind}: it is damaged or too new")
-    length, nbytes = _BLOCKS[kind]
-    elements = math.prod(shape)
-    if elements == 0 or elements >= 1 << 62 or shape[0] % length:
-        raise ModelError(f"claims the shape {shape} for tensor {name!r}: it is damaged")
-    return Tensor(name, shape, kind, offset, elements // length * nbytes)
-
-
-def _check_data(metadata: Mapping[str, Value], table: list[Tensor], cursor: _Cursor) -> None:
+def _check_data(metadata: Mapping[str, Value], table: list[Tensor], cursor: Cursor) -> None:
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20 or alignment & (alignment - 1):
         raise ModelError(f"claims an alignment of {alignment} bytes: it is damaged")
@@ -324,13 +207,13 @@ def _check_tokens(
     metadata: Mapping[str, Value], tokens: tuple[str, ...], long: Mapping[str, tuple[Scalar, ...]]
 ) -> None:
     summary = metadata.get(TOKENS)
-    if isinstance(summary, ArraySummary) and summary.element != _STRING:
+    if isinstance(summary, ArraySummary) and summary.element != STRING:
         raise ModelError("has a vocabulary that is not text: it is damaged")
     _check_duplicates(tokens)
     types = metadata.get(TOKEN_TYPES)
-    if types is not None and types != ArraySummary(_INT32, len(tokens)):
+    if types is not None and types != ArraySummary(INT32, len(tokens)):
         raise ModelError("has token types that do not match its vocabulary: it is damaged")
-    if not all(isinstance(kind, int) and 0 <= kind <= 6 for kind in long.get(TOKEN_TYPES, ())):
+    if not all(isinstance(kind, int) and 0 <= kind <= 6 for kind in long[TOKEN_TYPES]):
         raise ModelError("has a token of an unknown type: it is damaged")
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from arriero.prompts import Segment
 
 from .base import ModelError, Sampling, Token
-from .engine import Engine, EngineStats
+from .engine import Engine
+from .generation import EngineStats
 from .gguf import GGUFInfo
 from .threads import usable_cpus
 

@@ -1,0 +1,66 @@
+"""One request on its way through the engine, and what the engine counts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .base import ModelError, Sampling, Token
+from .sampler import Sampler
+from .slots import Slot
+from .vocab import TextDecoder
+
+Delivery = Callable[[Token | ModelError | None], None]
+
+
+@dataclass(slots=True)
+class EngineStats:
+    """Counts since the engine started.
+
+    ``prefilled_tokens`` are prompt tokens that had to be decoded, without the last sampled token of the
+    conversation: that one is decoded when the conversation goes on, and counts in ``decoded_tokens`` with
+    all other sampled tokens that were decoded. So a step whose prompt is the transcript so far (prompt and
+    sampled tokens) and n more tokens adds exactly n. A prompt that is wholly in memory costs one: its last
+    token gives the logits. ``reused_tokens`` are prompt tokens that needed no decoding.
+    """
+
+    prefilled_tokens: int = 0
+    reused_tokens: int = 0
+    decoded_tokens: int = 0
+    sampled_tokens: int = 0
+    decodes: int = 0
+    copies: int = 0
+    growths: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """One request on its way through the engine.
+
+    ``pending`` tokens are to be decoded next: first the prompt's, then each sampled one. ``carried`` of them
+    were sampled in an earlier request.
+    """
+
+    prompt: list[int]
+    sampling: Sampling
+    max_tokens: int | None
+    deliver: Delivery
+    cancelled: bool = False
+    slot: Slot | None = None
+    pending: list[int] = field(default_factory=list)
+    carried: int = 0
+    produced: int = 0
+    sampler: Sampler | None = None
+    decoder: TextDecoder | None = None
+
+    @property
+    def prefilling(self) -> bool:
+        return self.produced == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one generation has in a batch; ``row`` is where its logits will be, if it ends its ``pending``."""
+
+    generation: Generation
+    slot: Slot
+    count: int
+    row: int | None
