@@ -1,0 +1,72 @@
+"""The pages say what is so: examples run, links lead somewhere, commands name files and targets that exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "agent/**/*.md")
+    for page in ROOT.glob(pattern)
+)
+README = (ROOT / "README.md").read_text()
+EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+EXAMPLES = [(match[1], match[2]) for match in EXAMPLE.finditer(README)]
+
+
+def test_the_readme_has_examples() -> None:
+    assert len(EXAMPLES) >= 2
+
+
+@pytest.mark.parametrize(("code", "expected"), EXAMPLES)
+def test_example_of_the_readme_runs(code: str, expected: str | None, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert expected is None or done.stdout == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def commands() -> list[str]:
+    """Lines of the README's shell blocks, and the commands of its table."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    return [*"\n".join(blocks).splitlines(), *re.findall(r"^\| `([^`]+)` \|", README, flags=re.MULTILINE)]
+
+
+def test_make_targets_exist() -> None:
+    targets = {match[1] for line in commands() if (match := re.match(r"make (\w+)", line))}
+    assert {"demo", "test", "check"} <= targets
+    makefile = (ROOT / "Makefile").read_text()
+    assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def test_scripts_and_modules_exist() -> None:
+    named = [match for line in commands() if (match := re.search(r"python (-m )?([\w./]+)", line))]
+    assert named
+    for match in named:
+        path = f"{match[2].replace('.', '/')}.py" if match[1] else match[2]
+        assert (ROOT / path).is_file(), path
+
+
+def test_options_and_variables_of_the_command_exist() -> None:
+    program = [sys.executable, "-m", "arriero"]
+    help_text = subprocess.run([*program, "--help"], capture_output=True, text=True, timeout=60).stdout
+    options = set(re.findall(r"arriero[^\n#]*?(--[a-z-]+)", README)) | {"--json"}
+    assert [option for option in options if option not in help_text] == []
+    sources = "".join(
+        path.read_text() for folder in ("agent", "tools") for path in (ROOT / folder).rglob("*.py")
+    )
+    variables = set(re.findall(r"\b[A-Z]+_[A-Z_]*(?:KEY|APPID|MODEL)\b", README))
+    assert len(variables) >= 3
+    assert [variable for variable in variables if variable not in sources] == []
