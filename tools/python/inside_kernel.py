@@ -1,6 +1,7 @@
 """The process that runs the model's code: an IPython kernel behind its own walls (runs inside)."""
 
 import functools
+import json
 import os
 import re
 import sys
@@ -37,6 +38,7 @@ def run(connection_file: str, config: Mapping[str, Any], before_code: Callable[[
     os.chdir(config["work"])
     sys.path[:] = [path for path in sys.path if path]
     sys.path.insert(0, "")
+    _send_any_text(app.session)
     _plain_tracebacks(app.shell)
     before_code()
     app.start()
@@ -44,6 +46,21 @@ def run(connection_file: str, config: Mapping[str, Any], before_code: Callable[[
 
 def _without_pipe(original: Callable[..., Any], socket: Any, pipe: bool = True, session: Any = None) -> Any:
     return original(socket, pipe=False, session=session)
+
+
+def _send_any_text(session: Any) -> None:
+    """Let text with lone surrogates through, which ipykernel drops: escaped in JSON they harm nobody."""
+    from jupyter_client.jsonutil import json_default
+
+    usual = session.pack
+
+    def pack(content: Any) -> bytes:
+        try:
+            return json.dumps(content, default=json_default, allow_nan=False).encode("ascii")
+        except (TypeError, ValueError):
+            return bytes(usual(content))
+
+    session.pack = pack
 
 
 def _plain_tracebacks(shell: Any) -> None:

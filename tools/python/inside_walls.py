@@ -51,7 +51,6 @@ def set_limits(limits: Mapping[str, int | None]) -> None:
             hard = resource.getrlimit(kind)[1]
             ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(kind, (ceiling, ceiling))
-    os.nice(5)
 
 
 def drop_to(uid: int) -> None:

@@ -84,9 +84,11 @@ _NO_NAMESPACE_DENIED: dict[str, tuple[int, int]] = {
     "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "setxattrat": (463, 463), "removexattrat": (466, 466), "ioprio_set": (251, 30),
 }  # fmt: skip
-_OWN_PROCESS_ONLY: dict[str, tuple[int, int]] = {
-    "prlimit64": (302, 261), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
-    "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+# Numbers, and the answer for any process but the caller itself. Threads that set their own scheduling by number, as
+# libzmq's and OpenBLAS's do, are told that it worked: libzmq aborts otherwise.
+_OWN_PROCESS_ONLY: dict[str, tuple[int, int, int]] = {
+    "prlimit64": (302, 261, errno.EPERM), "sched_setaffinity": (203, 122, 0), "sched_setscheduler": (144, 119, 0),
+    "sched_setparam": (142, 118, 0), "sched_setattr": (314, 274, 0),
 }  # fmt: skip
 _BY_ARGUMENT: dict[str, tuple[int, int]] = {
     "clone": (56, 220), "socket": (41, 198), "socketpair": (53, 199), "ioctl": (16, 29),
@@ -159,7 +161,7 @@ def _blocks(policy: Policy, column: Column) -> Iterator[list[Instruction]]:
         for denied in _NO_NAMESPACE_DENIED.values():
             yield _when(denied[column], [_refuse(errno.EPERM)])
         for own in _OWN_PROCESS_ONLY.values():
-            yield _when(own[column], [_low(0), (_EQ, 0, 1, 0), _refuse(errno.EPERM), _PASS])
+            yield _when(own[column], [_low(0), (_EQ, 0, 1, 0), _refuse(own[2]), _PASS])
         # PRIO_PROCESS of the caller itself; PRIO_USER would reach every process of the user.
         itself = [_low(0), (_EQ, 0, 0, 2), _low(1), (_EQ, 0, 1, 0), _refuse(errno.EPERM), _PASS]
         yield _when(_BY_ARGUMENT["setpriority"][column], itself)

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,13 +10,7 @@ from arriero.tools.python import Sandbox
 
 sys.path.insert(0, str(Path(__file__).parent))  # test modules are not packages; they share `kernel`
 
-from kernel import Kernel
-
-
-def needs(level: Any) -> None:
-    found = Sandbox.probe(level)
-    if found.level is None:
-        pytest.skip(f"no sandbox of level {level} here: {found.reason}")
+from kernel import Kernel, needs
 
 
 @pytest.fixture(scope="module", params=["bubblewrap", "landlock"])

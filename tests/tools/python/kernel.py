@@ -5,6 +5,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import pytest
+
 from arriero.tools.python import Execution, Sandbox, SandboxLimits
 
 Result = TypeVar("Result")
@@ -36,3 +38,9 @@ class Kernel:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+
+def needs(level: Any) -> None:
+    found = Sandbox.probe(level)
+    if found.level is None:
+        pytest.skip(f"no sandbox of level {level} here: {found.reason}")

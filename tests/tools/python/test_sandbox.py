@@ -17,7 +17,8 @@ def test_traceback_without_files(kernel: Kernel) -> None:
     assert done.status == "completed"
     assert done.failed
     assert done.stderr == (
-        "Traceback (most recent call last):\n  line 4, in <module>\n  line 2, in f\nZeroDivisionError: division by zero"
+        "Traceback (most recent call last):\n  line 4, in <module>\n  line 2, in f\n"
+        "ZeroDivisionError: division by zero"
     )
 
 

@@ -86,6 +86,7 @@ def test_decisions_with_namespaces(number: int, arguments: tuple[int, ...], expe
         (112, (), refused(errno.EPERM)),  # setsid
         (302, (0,), ALLOW),  # prlimit64 of itself
         (302, (4242,), refused(errno.EPERM)),
+        (144, (4242, 0), refused(0)),  # sched_setscheduler pretends
         (141, (0, 0), ALLOW),  # setpriority of itself
         (141, (2, 0), refused(errno.EPERM)),  # of every process of the user
         (141, (0, 77), refused(errno.EPERM)),
