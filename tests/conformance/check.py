@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,7 @@ _CHECKS: dict[str, Callable[[Sequence[Row], Encode | None], Tallies]] = {
 }
 
 
+@cache
 def load_encoder(path: Path) -> Encode:
     """What turns segments into ids, with the vocabulary of a GGUF file. Raises what the backend raises."""
     from arriero.agent.backends.vocab import Vocab
@@ -229,16 +231,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; gives its exit status."""
     arguments = _arguments(argv)
     path = arguments.vocab or VOCABULARY
-    encode = None
-    if path.exists():
-        encode = load_encoder(path)
-    elif arguments.vocab:
+    if arguments.vocab and not path.exists():
         print(f"{path}: no such file", file=sys.stderr)
         return 2
+    encode = None
     fine = True
     for file in arguments.files:
         try:
-            tallies = check_rows(read_rows(file), encode)
+            rows = read_rows(file)
+            encode = load_encoder(path) if path.exists() else None
+            tallies = check_rows(rows, encode)
         except BadFile as error:
             print(error, file=sys.stderr)
             return 2

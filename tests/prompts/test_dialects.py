@@ -44,7 +44,7 @@ FIELDS = (
 hostile = st.lists(st.one_of(st.text(max_size=6), st.sampled_from(MARKERS)), max_size=4).map("".join)
 fields = st.fixed_dictionaries(dict.fromkeys(FIELDS, hostile))
 every_dialect = pytest.mark.parametrize("name", dialect_names())
-relaxed = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 
 
 def conversation(text):
@@ -165,7 +165,7 @@ def vocab():
 
 
 @pytest.mark.parametrize("name", [name for name in dialect_names() if name != "llama4"])
-@settings(relaxed, max_examples=10, suppress_health_check=list(HealthCheck))
+@settings(relaxed, max_examples=5, suppress_health_check=list(HealthCheck))
 @given(text=fields)
 def test_hostile_text_yields_no_control_id(vocab, name, text):
     segments = render(name, text)

@@ -25,6 +25,7 @@ def test_every_form_shows_the_conversation_and_its_categories(form):
 
 
 @pytest.mark.parametrize("form", GUARD_FORMS)
+@settings(deadline=None, max_examples=30)
 @given(
     content=st.text(),
     marker=st.sampled_from(["<|eot_id|>", "<|begin_of_text|>", "<|image|>", "\x000\x00", "{{ role }}"]),
