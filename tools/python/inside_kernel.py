@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -40,12 +41,27 @@ def run(connection_file: str, config: Mapping[str, Any], before_code: Callable[[
     sys.path.insert(0, "")
     _send_any_text(app.session)
     _plain_tracebacks(app.shell)
+    if not config["namespaces"]:
+        app.shell.system = app.shell.system_piped = functools.partial(_run_in_shell, app.shell)
     before_code()
     app.start()
 
 
 def _without_pipe(original: Callable[..., Any], socket: Any, pipe: bool = True, session: Any = None) -> Any:
     return original(socket, pipe=False, session=session)
+
+
+def _run_in_shell(shell: Any, command: str) -> None:
+    """What ``!command`` does, without the terminal that IPython would open for it and cannot have here."""
+    options: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
+    line = ["/bin/sh", "-c", shell.var_expand(command, depth=1)]
+    ended = subprocess.run(line, errors="replace", check=False, **options)  # noqa: S603
+    sys.stdout.write(ended.stdout)
+    shell.user_ns["_exit_code"] = ended.returncode
 
 
 def _send_any_text(session: Any) -> None:
