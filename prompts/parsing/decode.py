@@ -167,7 +167,7 @@ def pythonic_calls(text: str, tools: Catalogue, raw: str | None = None) -> list[
         reader.expect("[")
         return list(_elements(reader, tools, text if raw is None else raw))
     except LiteralError as error:
-        return broken_list(text, str(error), tools)
+        return broken_list(text if raw is None else raw, str(error), tools)
 
 
 def broken_list(text: str, reason: str, tools: Catalogue) -> list[Entry] | None:

@@ -11,6 +11,7 @@ from .reader import Reader, Wait
 
 _SPACE = re.compile(r"\s*+")
 _STOP = re.compile(r"[<{\[`\n.!?:…。！？：]")
+_LONGEST_OPENER = max(map(len, (*TAGS, FUNCTION, FENCE)))
 _WHOLE_FENCE = re.compile(r"\s*+```[\w+\-.]*+[ \t]*+\n?(?P<code>.*?)\n?```\s*+", re.DOTALL)
 
 
@@ -104,6 +105,8 @@ class Grammar:
                     return None
                 continue
             reader.pos = match.start()
+            if len(reader.buffer) - reader.pos < _LONGEST_OPENER:
+                self._flush()
             char = match.group()
             where: Place | None = None
             if char == "`":
@@ -148,7 +151,11 @@ class Grammar:
     def _builtin_place(self) -> Wait[Place | None]:
         """Behind the end of a line or a sentence: the place of a built-in call if the name of one comes."""
         reader = self._in
-        yield from reader.skip(_SPACE)
+        self._flush()
+        while (yield from reader.ahead()).isspace():
+            space = _SPACE.match(reader.buffer, reader.pos)
+            reader.pos = space.end() if space else reader.pos
+            self._flush()
         if self._fenced or not reader.before().isspace():
             return None
         word = yield from reader.word(self._tools.begins_name)
@@ -162,7 +169,8 @@ class Grammar:
     def _code(self, begun: str) -> Wait[None]:
         """All that is left of the message is a program; where it need not be looked at as a whole, it streams."""
         reader = self._in
-        streams = self._code_offered and bool(begun.strip()) and not begun.lstrip().startswith(FENCE[0])
+        head = begun.lstrip() or (yield from reader.ahead())
+        streams = self._code_offered and bool(head) and not head.startswith(FENCE[0])
         parts: list[str] = []
         if streams:
             self._open(CallSyntax.CODE, CODE_INTERPRETER)

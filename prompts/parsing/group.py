@@ -240,6 +240,8 @@ class Group:
         reader = self._in
         balance = yield from reader.balanced(stack, python=quote == "'")
         if balance is not Balance.CLOSED:
+            if balance is Balance.DEEP:
+                yield from reader.rest()
             yield from reader.skip(_CLOSERS)
             return self._unclosed(broken_json(reader.held(), balance.value), balance)
         text = reader.held()

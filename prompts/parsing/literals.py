@@ -82,6 +82,8 @@ def _number(token: str) -> int | float:
         if token.replace("_", "").isdigit():
             return int(token)
         return finite(token)
+    except LiteralError:
+        raise
     except ValueError as error:
         raise LiteralError(f"{token[:20]} is no usable number") from error
 
