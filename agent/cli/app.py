@@ -287,7 +287,7 @@ def _person_present() -> bool:
 
 def _read_stdin() -> str | None:
     """What was piped in; None where nothing can have been."""
-    if sys.stdin is None or sys.stdin.isatty() or not _piped(sys.stdin.fileno()):
+    if sys.stdin is None or sys.stdin.isatty() or not _piped():
         return None
     data = sys.stdin.buffer.read(_QUESTION_LIMIT + 1)
     if len(data) > _QUESTION_LIMIT:
@@ -303,11 +303,14 @@ def _read_stdin() -> str | None:
     return text
 
 
-def _piped(descriptor: int) -> bool:
+def _piped() -> bool:
     # /dev/null and other devices hold no question, and reading some would never end.
     import stat
 
-    mode = os.fstat(descriptor).st_mode
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return True  # a stand-in for a file
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 

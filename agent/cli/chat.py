@@ -83,6 +83,7 @@ class Chat:
             self.last_call = display.calls[-1]
         if display.finished:
             self._conclude(display.finished)
+        self.say("")
 
     def run_code(self, code: str) -> None:
         """Run Python in the kernel that the model uses; the conversation does not hear of it."""

@@ -48,6 +48,8 @@ def _help(chat: "Chat", rest: str) -> None:
 def _tools(chat: "Chat", rest: str) -> None:
     session = chat.session
     if not rest:
+        if not session.tools:
+            chat.say("no tools")
         for name in session.tools:
             chat.say(f"{name:<10}{'off' if name in session.off else 'on'}", "")
         for notice in session.notices:

@@ -34,7 +34,7 @@ class Editor:
             multiline=True,
             bottom_toolbar=lambda: toolbar()[: terminal.width - 1],
             auto_suggest=AutoSuggestFromHistory(),
-            completer=_Slash(tuple(commands)),
+            completer=SlashCompleter(tuple(commands)),
             complete_while_typing=False,
             enable_open_in_editor=True,
             enable_history_search=True,
@@ -75,7 +75,9 @@ def open_history() -> History:
         return InMemoryHistory()
 
 
-class _Slash(Completer):
+class SlashCompleter(Completer):
+    """Completes the name of a slash command."""
+
     def __init__(self, commands: tuple[str, ...]) -> None:
         self._commands = commands
 

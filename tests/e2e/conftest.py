@@ -17,9 +17,15 @@ PATIENCE = 30.0  # seconds; generous, for machines that are busy
 class Window:
     """A terminal window in which ``arriero`` runs; ``text`` is what a person sees, scrolled-off lines included."""
 
-    def __init__(self, arguments: list[str], *, env: dict[str, str], rows: int = 30, columns: int = 90) -> None:
+    def __init__(
+        self, arguments: list[str], *, env: dict[str, str], rows: int = 30, columns: int = 90
+    ) -> None:
         self.child: Any = pexpect.spawn(
-            sys.executable, ["-m", "arriero", *arguments], env=env, dimensions=(rows, columns), timeout=PATIENCE
+            sys.executable,
+            ["-m", "arriero", *arguments],
+            env=env,
+            dimensions=(rows, columns),
+            timeout=PATIENCE,
         )
         self.child.delaybeforesend = None
         self.raw = b""

@@ -1,0 +1,181 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arriero.agent.cli.chat import Chat
+from arriero.agent.cli.session import Session
+from arriero.agent.cli.terminal import Terminal
+
+Start = Callable[..., Session]
+
+
+@pytest.fixture
+def chat(session: Start, monochrome: Terminal) -> Callable[..., Chat]:
+    return lambda *answers, **settings: Chat(session(*answers, **settings), monochrome)
+
+
+def entered(chat: Chat, line: str) -> str:
+    """What one entry adds to the screen, without what was written over."""
+    stream: Any = chat.terminal.stream
+    before = len(stream.getvalue())
+    assert chat.take(line)
+    return str(stream.getvalue()[before:]).replace("\r\x1b[2K", "")
+
+
+def test_a_question_is_answered_in_markdown(chat: Callable[..., Chat]) -> None:
+    one = chat("It is **42**.")
+    assert "It is 42.\n" in entered(one, "what is it?")
+    assert [m.content for m in one.session.conversation.messages[-2:]] == ["what is it?", "It is **42**."]
+    assert one.speed > 0
+
+
+def test_plain_answers_stay_as_they_were_written(chat: Callable[..., Chat]) -> None:
+    assert "It is **42**.\n" in entered(chat("It is **42**.", plain=True), "what is it?")
+
+
+def test_nothing_entered_is_nothing_done(chat: Callable[..., Chat]) -> None:
+    assert entered(chat("unused"), "   ") == ""
+
+
+def test_an_unknown_command_never_reaches_the_model(chat: Callable[..., Chat]) -> None:
+    one = chat("unused")
+    out = " ".join(entered(one, "/hlep me").split())
+    assert "no command is called /hlep; did you mean /help?" in out
+    assert "see /help" in " ".join(entered(one, "/xyzzy").split())
+    assert one.session.conversation.messages == []
+
+
+def test_two_slashes_ask_a_question_that_begins_with_one(chat: Callable[..., Chat]) -> None:
+    one = chat("A folder.")
+    entered(one, "//etc is what?")
+    assert one.session.conversation.messages[-2].content == "/etc is what?"
+
+
+def test_help_lists_every_command(chat: Callable[..., Chat]) -> None:
+    one = chat("unused")
+    out = entered(one, "/help")
+    for name in (
+        "/tools",
+        "/model",
+        "/system",
+        "/params",
+        "/undo",
+        "/retry",
+        "/clear",
+        "/tokens",
+        "/last",
+        "/quit",
+    ):
+        assert name in out
+    assert "take back" in entered(one, "/help undo")
+    assert "no command" in entered(one, "/help nonsense")
+
+
+def test_undo_takes_back_question_and_answer(chat: Callable[..., Chat]) -> None:
+    one = chat("first", "second")
+    entered(one, "question one")
+    kept = list(one.session.conversation.tokens)
+    entered(one, "question two")
+    assert "took back: question two" in entered(one, "/undo")
+    assert one.session.conversation.tokens == kept
+    entered(one, "/undo")
+    assert "nothing to take back" in entered(one, "/undo")
+
+
+def test_retry_asks_the_last_question_again(chat: Callable[..., Chat]) -> None:
+    one = chat("first", "second")
+    assert "nothing to ask again" in entered(one, "/retry")
+    entered(one, "the question")
+    assert "second" in entered(one, "/retry")
+    asked = [m.content for m in one.session.conversation.messages if m.role == "user"]
+    assert asked == ["the question"]
+
+
+def test_clear_forgets_the_conversation(chat: Callable[..., Chat]) -> None:
+    one = chat("first")
+    entered(one, "the question")
+    entered(one, "/clear")
+    assert one.session.conversation.tokens == []
+
+
+def test_tokens_show_how_full_the_context_is(chat: Callable[..., Chat]) -> None:
+    one = chat("first", context=4096)
+    assert "0 of 4,096 tokens, 4,096 free" in " ".join(entered(one, "/tokens").split())
+    entered(one, "the question")
+    assert f"ctx {len(one.session.conversation.tokens)}/4096" in one.status()
+
+
+def test_a_crowded_context_is_said(chat: Callable[..., Chat]) -> None:
+    assert "the context is" in entered(chat("first", context=165), "the question")
+
+
+def test_a_question_beyond_the_context_is_an_error_and_can_be_taken_back(chat: Callable[..., Chat]) -> None:
+    one = chat("first", context=300)
+    assert "error: the conversation has" in entered(one, "x" * 1000)
+    entered(one, "/undo")
+    assert "first" in entered(one, "short")
+
+
+def test_parameters_are_shown_and_changed(chat: Callable[..., Chat]) -> None:
+    one = chat("unused")
+    assert "temperature=0.6" in entered(one, "/params")
+    out = " ".join(entered(one, "/params temperature=0 max_steps=3 seed=7").split())
+    assert "temperature=0.0" in out
+    assert one.session.agent.limits.max_steps == 3
+    assert one.session.agent.sampling.seed == 7
+
+
+@pytest.mark.parametrize(
+    "wrong", ["temperature", "temprature=1", "temperature=hot", "top_p=2", "max_steps=0", "seed=1.5"]
+)
+def test_wrong_parameters_change_nothing(wrong: str, chat: Callable[..., Chat]) -> None:
+    one = chat("unused")
+    before = one.session.agent.sampling, one.session.agent.limits
+    assert "error:" in entered(one, f"/params {wrong}")
+    assert (one.session.agent.sampling, one.session.agent.limits) == before
+
+
+def test_new_instructions_begin_a_new_conversation(chat: Callable[..., Chat]) -> None:
+    one = chat("first", "second")
+    entered(one, "question")
+    assert "the conversation begins anew" in " ".join(entered(one, "/system Speak like a pirate.").split())
+    entered(one, "question")
+    assert one.session.conversation.messages[0].content == "Speak like a pirate."
+    assert "Speak like a pirate." in entered(one, "/system")
+
+
+def test_another_model_is_loaded_and_a_bad_one_changes_nothing(
+    chat: Callable[..., Chat], tmp_path: Path
+) -> None:
+    one = chat("first")
+    assert "answers.txt" in entered(one, "/model")
+    assert "error: there is no model file" in entered(one, f"/model {tmp_path}/none.gguf")
+    assert "first" in entered(one, "question")
+    other = tmp_path / "other.txt"
+    other.write_text("from the other")
+    assert "other.txt" in entered(one, f"/model script:{other}")
+    assert "from the other" in entered(one, "question")
+
+
+def test_tools_can_be_named_only_if_they_are_there(chat: Callable[..., Chat]) -> None:
+    one = chat("unused")
+    assert "no tools" in entered(one, "/tools")
+    assert "error: write /tools on NAME" in entered(one, "/tools off python")
+    assert "error: the Python tool is off" in entered(one, "!1 + 1")
+
+
+def test_the_last_call_needs_a_call(chat: Callable[..., Chat]) -> None:
+    assert "no tool was called yet" in entered(chat("unused"), "/last")
+
+
+def test_a_model_that_fails_is_an_error_line_and_the_chat_goes_on(chat: Callable[..., Chat]) -> None:
+    one = chat("only one")
+    entered(one, "question")
+    assert "error: the script has 1 answers" in entered(one, "question")
+    assert "/help" in entered(one, "/help")
+
+
+def test_quit_leaves(chat: Callable[..., Chat]) -> None:
+    assert chat("unused").take("/quit") is False

@@ -1,0 +1,206 @@
+import io
+import json
+from typing import Any
+
+import pytest
+
+from arriero.agent import events as ev
+from arriero.agent.cli.display import Display, JsonLines, PlainSink, StatusLine
+from arriero.agent.cli.panels import call_text, cut, result_text, short_name
+from arriero.agent.cli.terminal import Terminal
+from arriero.agent.events import EventAdapter
+
+OUTPUT = "completed\n[stdout]\n1081\n[/stdout]"
+
+
+class Screen(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def event(kind: type[Any], **values: Any) -> Any:
+    return kind(run_id="r1", seq=1, **values)
+
+
+def call_events(
+    content: str = OUTPUT, *, code: str = "print(23 * 47)", ok: bool = True, artifacts: Any = ()
+) -> list[Any]:
+    return [
+        event(ev.ToolCallDelta, index=0, text=code),
+        event(ev.ToolCallStarted, call_id="c1", name="code_interpreter", arguments={"code": code}),
+        event(
+            ev.ToolCallFinished,
+            call_id="c1",
+            name="code_interpreter",
+            ok=ok,
+            content=content,
+            seconds=1.25,
+            artifacts=artifacts,
+        ),
+    ]
+
+
+def show(
+    events: list[Any],
+    *,
+    terminal: bool = False,
+    unicode: bool = True,
+    colour: bool = False,
+    quiet: bool = False,
+) -> tuple[str, str, Display]:
+    out, err = io.StringIO(), Screen() if terminal else io.StringIO()
+    display = Display(PlainSink(out), Terminal(err, terminal, colour, unicode), quiet=quiet, hint=", /last")
+    for one in events:
+        display.handle(one)
+    return out.getvalue(), err.getvalue(), display
+
+
+def finished(reason: Any = "final", error: str | None = None) -> Any:
+    return event(ev.RunFinished, stop_reason=reason, output="x", error=error, usage=ev.Usage())
+
+
+def test_the_answer_goes_to_one_stream_and_all_else_to_the_other() -> None:
+    out, err, display = show([*call_events(), event(ev.TextDelta, text="It is 1081."), finished()])
+    assert out == "It is 1081.\n"
+    assert err == "python> print(23 * 47)\n  1081\n"
+    assert display.finished is not None
+    assert [pair[1].call_id for pair in display.calls] == ["c1"]
+
+
+def test_text_before_a_call_ends_its_line() -> None:
+    out, _, _ = show(
+        [event(ev.TextDelta, text="Let me see."), *call_events(), event(ev.TextDelta, text="Done.\n")]
+    )
+    assert out == "Let me see.\nDone.\n"
+
+
+def test_a_terminal_gets_a_box_with_code_result_and_time() -> None:
+    _, err, _ = show(call_events(), terminal=True)
+    lines = err.split("\n")
+    assert lines[0].startswith("╭─ python · 1.2 s ─")
+    assert "│ print(23 * 47)" in err
+    assert "│ 1081" in err
+    assert "\x1b[3" not in err
+
+
+def test_without_unicode_the_box_is_ascii() -> None:
+    _, err, _ = show(call_events(), terminal=True, unicode=False)
+    assert err.isascii()
+    assert "| print(23 * 47)" in err
+
+
+def test_colour_is_used_where_there_is_any() -> None:
+    _, err, _ = show(call_events(), terminal=True, colour=True)
+    assert "\x1b[" in err
+
+
+def test_quiet_shows_only_the_answer() -> None:
+    out, err, _ = show(
+        [*call_events(), event(ev.ModelRetried, reason="odd"), event(ev.TextDelta, text="a"), finished()],
+        quiet=True,
+    )
+    assert (out, err) == ("a\n", "")
+
+
+def test_long_results_are_cut_and_say_so() -> None:
+    lines = "\n".join(map(str, range(100)))
+    _, err, _ = show(call_events(f"completed\n[stdout]\n{lines}\n[/stdout]"))
+    assert "  11\n  +88 lines, /last\n" in err
+    assert "  12\n" not in err
+    assert cut("a\nb\nc", 2) == ("a\nb\nc", 0)
+    assert cut("a\nb\nc\nd", 2) == ("a\nb", 2)
+
+
+def test_a_failed_call_is_marked() -> None:
+    _, err, _ = show(call_events("Error when running tool: boom", ok=False), terminal=True)
+    assert "python · failed, 1.2 s" in err
+    assert "boom" in err
+
+
+def test_nothing_of_tools_or_model_steers_the_terminal() -> None:
+    evil = "\x1b[2J\x1b]0;owned\x07\u202e"
+    out, err, _ = show(
+        [
+            *call_events(f"completed\n[stdout]\n{evil}ok[/stdout]", code=f"print('{evil}')"),
+            event(ev.TextDelta, text=f"{evil}answer"),
+            event(ev.ModelRetried, reason=f"{evil}reason"),
+            finished(),
+        ]
+    )
+    assert not set(out + err) & {"\x1b", "\x07", "\u202e"}
+    assert out == "answer\n"
+
+
+def test_markup_in_untrusted_text_stays_text() -> None:
+    _, err, _ = show(call_events("completed\n[stdout]\n[red]x[/red] :smile:\n[/stdout]"))
+    assert "[red]x[/red] :smile:" in err
+
+
+def test_artifacts_are_saved_and_named() -> None:
+    image = ev.ArtifactRef(name="fig-1.png", mime="image/png", data=b"png")
+    _, err, _ = show(call_events(artifacts=(image,)))
+    assert "saved " in err
+    assert err.rstrip().replace("\n", "").endswith("runs/r1/fig-1.png")
+
+
+def test_artifacts_that_cannot_be_saved_are_a_notice(tmp_path: Any) -> None:
+    (tmp_path / "home").write_text("in the way")
+    image = ev.ArtifactRef(name="fig-1.png", mime="image/png", data=b"png")
+    _, err, _ = show(call_events(artifacts=(image,)))
+    assert "could not be saved" in err
+
+
+def test_waiting_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arriero.agent.cli.display._PATIENCE", 0.0)
+    step = event(ev.StepStarted, step=1, context_tokens=900, new_tokens=900, context_length=4096)
+    _, err, _ = show([step, None, event(ev.StepFinished, step=1, end="eot", usage=ev.Usage())], terminal=True)
+    assert "reading 900 tokens" in err
+    assert err.endswith("\r\x1b[2K")
+    assert show([step, None])[1] == ""
+
+
+def test_a_status_line_never_wraps(screen: Any) -> None:
+    status = StatusLine(Terminal(screen, True, False, True))
+    status.show("x" * 500)
+    assert screen.getvalue() == "\r\x1b[2K" + "x" * 59
+    status.show("x" * 500)
+    status.clear()
+    status.clear()
+    assert screen.getvalue().count("\x1b[2K") == 2
+
+
+def test_names_and_arguments_are_shown_as_people_write_them() -> None:
+    assert short_name("brave_search") == "search"
+    assert short_name("my\ntool\x1b[0m") == "my tool"
+    assert call_text("brave_search", {"query": "llamas"}) == "llamas"
+    assert (
+        call_text("book", {"city": "Rome", "nights": 2, "meals": ["b"]})
+        == 'city: Rome\nnights: 2\nmeals: ["b"]'
+    )
+    assert result_text("other", "completed\n[stdout]") == "completed\n[stdout]"
+    assert result_text("code_interpreter", "completed") == ""
+    both = "completed\n[stdout]\nout\n[/stdout]\n[stderr]\nValueError: x\n[/stderr]"
+    assert result_text("code_interpreter", both) == "out\nValueError: x"
+    assert result_text("code_interpreter", "timeout\n[stdout]\n1\n[/stdout]") == "timeout\n1"
+
+
+def test_json_lines_are_events_that_can_be_read_back() -> None:
+    out = io.StringIO()
+    lines = JsonLines(out)
+    image = ev.ArtifactRef(name="f.png", mime="image/png", data=b"\x00\xff")
+    events = [*call_events("ünï \x1b[0m \u202e", artifacts=(image,)), finished()]
+    for one in [*events, None]:
+        lines.handle(one)
+    written = out.getvalue().splitlines()
+    assert [EventAdapter.validate_json(line) for line in written] == events
+    assert out.getvalue().isascii()
+    assert lines.finished == events[-1]
+
+
+def test_a_run_that_cannot_start_still_has_an_ending_in_json() -> None:
+    out = io.StringIO()
+    JsonLines(out).fail("no model")
+    ending = json.loads(out.getvalue())
+    assert (ending["type"], ending["stop_reason"], ending["error"]) == ("run_finished", "error", "no model")

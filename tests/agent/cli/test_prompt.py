@@ -1,0 +1,82 @@
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from arriero.agent.cli.prompt import Editor, PrivateHistory, SlashCompleter, open_history
+from arriero.agent.cli.terminal import Terminal
+
+
+@pytest.fixture
+def keys() -> Iterator[PipeInput]:
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        yield keys
+
+
+@pytest.fixture
+def editor(keys: PipeInput, monochrome: Terminal) -> Editor:
+    return Editor(monochrome, lambda: "toolbar", ["help", "undo"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("hello\r", "hello"),
+        ("one\ntwo\r", "one\ntwo"),
+        ("one\x1b\rtwo\r", "one\ntwo"),
+        ("\x1b[200~one\r\ntwo\nthree\x1b[201~\r", "one\ntwo\nthree"),
+        ("thrown away\x03kept\r", "kept"),
+    ],
+)
+def test_keys_make_one_entry(typed: str, expected: str, keys: PipeInput, editor: Editor) -> None:
+    keys.send_text(typed)
+    assert editor.read() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("/u", ["/undo"]), ("/", ["/help", "/undo"]), ("/undo x", []), ("hello", [])]
+)
+def test_names_of_commands_are_completed(text: str, expected: list[str]) -> None:
+    found = SlashCompleter(("help", "undo")).get_completions(Document(text), CompleteEvent())
+    assert [completion.text for completion in found] == expected
+
+
+def test_ctrl_c_and_ctrl_d_on_an_empty_line_are_told_apart(keys: PipeInput, editor: Editor) -> None:
+    keys.send_text("\x03")
+    with pytest.raises(KeyboardInterrupt):
+        editor.read()
+    keys.send_text("\x04")
+    with pytest.raises(EOFError):
+        editor.read()
+
+
+def test_history_is_private_and_forgets_what_begins_with_a_space(
+    tmp_path: Path, keys: PipeInput, editor: Editor
+) -> None:
+    keys.send_text("remembered\r")
+    editor.read()
+    keys.send_text(" secret\r")
+    editor.read()
+    path = tmp_path / "home" / "history"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "remembered" in path.read_text()
+    assert "secret" not in path.read_text()
+    assert list(PrivateHistory(path).load_history_strings()) == ["remembered"]
+
+
+def test_history_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARRIERO_NO_HISTORY", "1")
+    assert isinstance(open_history(), InMemoryHistory)
+    assert not (tmp_path / "home").exists()
+
+
+def test_history_without_a_place_is_kept_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("in the way")
+    assert isinstance(open_history(), InMemoryHistory)
