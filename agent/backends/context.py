@@ -98,7 +98,9 @@ class Context:
         """Compute the batch, empty it, and return llama_decode's code (0 is success)."""
         self._batch.n_tokens = self.rows
         self.rows = 0
+        llama_lib.hold_log()
         code: int = self._lib.llama_decode(self.pointer, self._batch)
+        llama_lib.release_log(expected=code == ABORTED)
         return code
 
     def truncate(self, sequence: int, length: int) -> bool:

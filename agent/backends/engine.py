@@ -210,6 +210,7 @@ class Engine:
         parts = self._fill_batch()
         if not parts:
             return
+        llama_lib.forget_problems()
         code = self._context.decode()
         self.stats.decodes += 1
         if code == 0:
@@ -335,7 +336,6 @@ class Engine:
         for part in parts:
             self._context.truncate(part.slot.id, len(part.slot.tokens))
         if code == ABORTED:
-            llama_lib.forget_problems()
             return
         reason = llama_lib.recent_problems()
         error = ModelError(f"llama.cpp could not compute (code {code}){': ' + reason if reason else ''}")

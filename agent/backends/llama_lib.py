@@ -44,6 +44,7 @@ _lock = threading.Lock()
 _module: ModuleType | None = None
 _callback: Any = None  # ctypes does not keep a callback alive; the library calls it until the process ends
 _problems: list[str] = []
+_held = threading.local()
 
 
 def load() -> Any:
@@ -105,6 +106,18 @@ def forget_problems() -> None:
     _problems.clear()
 
 
+def hold_log() -> None:
+    """Keep what the library says on this thread until ``release_log``."""
+    _held.lines = []
+
+
+def release_log(*, expected: bool) -> None:
+    """Log what was held; ``expected`` failures, such as a decode that was stopped, only for debugging."""
+    lines, _held.lines = _held.lines, None
+    for level, text in lines:
+        _log(logging.DEBUG if expected else level, text)
+
+
 def _reinstall() -> str:
     return f"run: pip install --force-reinstall '{REQUIREMENT}'"
 
@@ -140,10 +153,17 @@ def _redirect_log(lib: Any) -> None:
 def _emit(level: int, line: list[str]) -> None:
     text = "".join(line).strip()
     line.clear()
-    if text.strip("."):  # progress dots
-        if level >= logging.ERROR and len(_problems) < 20:
-            _problems.append(text)
-        LOGGER.log(level, "%s", text)
+    held = getattr(_held, "lines", None)
+    if held is not None:
+        held.append((level, text))
+    elif text.strip("."):  # not only progress dots
+        _log(level, text)
+
+
+def _log(level: int, text: str) -> None:
+    if level >= logging.ERROR and len(_problems) < 20:
+        _problems.append(text)
+    LOGGER.log(level, "%s", text)
 
 
 def _silence(lib: Any) -> None:

@@ -255,6 +255,21 @@ def test_a_file_deleted_while_running(tmp_path: Path) -> None:
     model.engine.close()
 
 
+def test_a_stopped_decode_is_no_error_in_the_log(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = LlamaCppModel(tiny)
+
+    async def main() -> None:
+        task = asyncio.create_task(collect(model.generate([1] * 8000, GREEDY)))
+        await asyncio.sleep(0.05)
+        await model.aclose()
+        with pytest.raises(ModelError, match="closed"):
+            await task
+
+    with caplog.at_level(logging.INFO, logger="arriero.llama"):
+        asyncio.run(main())
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 def test_the_library_logs_to_logging(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="arriero.llama"):
         LlamaCppModel(tiny).engine.close()
