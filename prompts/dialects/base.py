@@ -38,12 +38,15 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Framed:
-    """A message as the conversation template writes it; each piece is encoded on its own."""
+    """A message as the conversation template writes it; each piece is encoded on its own.
+
+    ``tag_at`` is the number of the piece before which ``<|python_tag|>`` stands, None for none.
+    """
 
     role: str
     pieces: tuple[str, ...]
     end: End = "eot"
-    tag: bool = False
+    tag_at: int | None = None
 
 
 class Dialect(ABC):

@@ -56,7 +56,7 @@ class HuggingFace(Dialect):
         if _has_calls(message):
             end: End = "eom" if self.builtin and opening.builtin_tools is not None else "eot"
             tag, text = self._calls(message, opening)
-            return Framed("assistant", (text,), end, tag)
+            return Framed("assistant", (text,), end, 0 if tag else None)
         return Framed(message.role, (message.content,))
 
     def _tools_in_user_message(self, opening: Opening) -> bool:

@@ -46,9 +46,10 @@ class Llama3(HuggingFace):
         calls = message.tool_calls
         if not calls:
             return Framed(message.role, tuple(pieces), message.end if message.role == "assistant" else "eot")
-        tag = calls[0].name in BUILTIN_TOOLS
+        # The model writes text first, then the tag and the call.
+        tag_at = len(pieces) if calls[0].name in BUILTIN_TOOLS else None
         written = [_write_call(call) for call in calls]
-        return Framed("assistant", (*pieces, "; ".join(written)), "eom", tag)
+        return Framed("assistant", (*pieces, "; ".join(written)), "eom", tag_at)
 
     def _environment(self, opening: Opening) -> str:
         if not opening.any_tools:

@@ -26,7 +26,7 @@ def encode_message(message: Message, form: str, *, always_tag: bool = False) -> 
     pieces += [meta_call(call, form) for call in calls]
     tag = bool(calls) and (always_tag or calls[0].name == CODE_INTERPRETER)
     end = message.end if message.role == "assistant" else "eot"
-    return Framed(message.role, tuple(pieces), end, tag)
+    return Framed(message.role, tuple(pieces), end, 0 if tag else None)
 
 
 class MetaMessages(Dialect):
