@@ -1,4 +1,4 @@
-"""The Python tool behind the interface that probe files expect: synchronous, in a thread with an event loop."""
+"""The Python tool behind the interface that probe files expect: synchronous, on a loop of its own."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ class Adapter:
         return self._tool.sandbox
 
     def start(self) -> None:
-        self._tool = PythonTool(level=self._level)
+        self._tool = PythonTool(level=self._level, spare=False, preload=())
         self._wait(self._sandbox.start())
 
     def execute(self, code: str, timeout: float = 30) -> Seen:

@@ -1,12 +1,13 @@
 """Run a file of escape probes against the real Python tool, from outside, and count what got out.
 
-    python tests/sandbox/check.py PROBES [--as-user NAME] [--level bubblewrap|landlock] [--only ID,ID] [--json FILE]
+    python tests/sandbox/check.py PROBES [--as-user NAME] [--level bubblewrap|landlock] [--only ID,ID] [--json
+    FILE]
 
-PROBES is a script that takes ``--backend FILE.py:factory`` and ``--json OUT`` and writes the verdict on each of its
-probes. Prints, per class, how many escaped, were contained, or are broken (could not be judged), and exits with 1
-unless none escaped and none is broken. ``--as-user`` needs root; what that user cannot read (this tree, the
-interpreter) is copied to a directory of its own first, and removed afterwards. The probes need some 5 GiB of memory
-and about five minutes.
+PROBES is a script that takes ``--backend FILE.py:factory`` and ``--json OUT`` and writes the verdict on each
+of its probes. Prints, per class, how many escaped, were contained, or are broken (could not be judged), and
+exits with 1 unless none escaped and none is broken. ``--as-user`` needs root; what that user cannot read
+(this tree, the interpreter) is copied to a directory of its own first, and removed afterwards. The probes
+need some 5 GiB of memory and about five minutes.
 """
 
 import argparse

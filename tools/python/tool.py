@@ -9,7 +9,7 @@ from .errors import SandboxBroken
 from .levels import Wanted
 from .limits import SandboxLimits
 from .result import for_model
-from .sandbox import Sandbox
+from .sandbox import PRELOAD, Sandbox
 
 _DESCRIPTION = (
     "Run Python code in a sandboxed Jupyter kernel without network. Variables persist from call to call; "
@@ -20,7 +20,7 @@ _DESCRIPTION = (
 class PythonTool(Tool):
     """Runs the model's Python code in a sandbox, one kernel per conversation.
 
-    ``limits``, ``level`` and ``spare`` are those of Sandbox. Where no level of the sandbox can be had,
+    ``limits``, ``level``, ``spare`` and ``preload`` are those of Sandbox. Where no level of the sandbox can be had,
     ``run`` raises SandboxUnavailable; ``Sandbox.probe()`` says so beforehand.
     """
 
@@ -36,9 +36,14 @@ class PythonTool(Tool):
     effect = "once"
 
     def __init__(
-        self, limits: SandboxLimits | None = None, level: Wanted = "auto", *, spare: bool = True
+        self,
+        limits: SandboxLimits | None = None,
+        level: Wanted = "auto",
+        *,
+        spare: bool = True,
+        preload: tuple[str, ...] = PRELOAD,
     ) -> None:
-        self.sandbox = Sandbox(limits, level, spare=spare)
+        self.sandbox = Sandbox(limits, level, spare=spare, preload=preload)
 
     async def prestart(self) -> None:
         """Begin to start the kernel in the background, so that the first call does not wait for it."""

@@ -43,7 +43,7 @@ def test_a_conversation_with_the_tool(level: str) -> None:
 
     async def talk() -> None:
         before = of_mine()
-        tool = PythonTool(LIMITS, level, spare=False)  # type: ignore[arg-type]
+        tool = PythonTool(LIMITS, level, spare=False, preload=())  # type: ignore[arg-type]
         seen: list[tuple[str, str]] = []
         try:
             await tool.prestart()
