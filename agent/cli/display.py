@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from arriero.agent import events as ev
 
 from .artifacts import keep
-from .terminal import Terminal, neutral
+from .terminal import NeutralStream, Terminal, neutral
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,15 +36,19 @@ class PlainSink:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._open = False
+        self._safe = NeutralStream()
 
     def feed(self, text: str) -> None:
-        safe = neutral(text)
+        self._write(self._safe.feed(text))
+
+    def _write(self, safe: str) -> None:
         if safe:
             self._stream.write(safe)
             self._stream.flush()
             self._open = not safe.endswith("\n")
 
     def finish(self) -> None:
+        self._write(self._safe.finish())
         if self._open:
             self._stream.write("\n")
             self._stream.flush()

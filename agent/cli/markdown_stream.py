@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
-from .terminal import Terminal, neutral
+from .terminal import NeutralStream, Terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +30,7 @@ class MarkdownStream:
     def __init__(self, render: Render, write: Callable[[str], None]) -> None:
         self._render = render
         self._write = write
+        self._safe = NeutralStream()
         self._line = ""
         self._block: list[str] = []
         self._kind: Kind = "prose"
@@ -46,7 +47,10 @@ class MarkdownStream:
 
     def feed(self, text: str) -> None:
         """Take the next piece."""
-        *lines, rest = neutral(text).split("\n")
+        self._add(self._safe.feed(text))
+
+    def _add(self, text: str) -> None:
+        *lines, rest = text.split("\n")
         for line in lines:
             self._take(self._line + line)
             self._line = ""
@@ -56,6 +60,7 @@ class MarkdownStream:
 
     def finish(self) -> None:
         """Write what is left; what is fed after this is another text."""
+        self._add(self._safe.finish())
         if self._line:
             self._take(self._line)
         self._close()

@@ -16,6 +16,10 @@ _SEQUENCES: Final = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-Z\\^-~]"
 )
+_UNFINISHED: Final = re.compile(
+    r"(?:(?:\x1b\[|\x9b)[0-?]*[ -/]*|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*\x1b?|\x1b[ -/]*|\r)\Z"
+)
+_LONGEST: Final = 256  # characters of a sequence that are waited for
 _DROPPED: Final = {
     **dict.fromkeys((*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))),
     **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A))),  # bidirectional overrides, isolates
@@ -28,10 +32,29 @@ def neutral(text: str) -> str:
     """``text`` without anything that steers a terminal: escape sequences, control and bidi characters.
 
     Newlines and tabs stay; a carriage return before a newline goes with it, one alone becomes a newline; a
-    lone surrogate becomes U+FFFD. A sequence that is cut over two texts is left as harmless letters.
+    lone surrogate becomes U+FFFD. What is cut off in the middle leaves harmless letters.
     """
     text = _SEQUENCES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     return text.translate(_DROPPED)
+
+
+class NeutralStream:
+    """``neutral`` for text that comes in pieces: a sequence that is cut over two of them goes as a whole."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What of the text so far can be shown and was not shown yet."""
+        text = self._held + text
+        cut = _UNFINISHED.search(text, max(0, len(text) - _LONGEST))
+        self._held = cut[0] if cut else ""
+        return neutral(text[: len(text) - len(self._held)])
+
+    def finish(self) -> str:
+        """The rest; what is fed after this is another text."""
+        held, self._held = self._held, ""
+        return neutral(held)
 
 
 @dataclass(frozen=True, slots=True)

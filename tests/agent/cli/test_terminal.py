@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arriero.agent.cli.display import fit
-from arriero.agent.cli.terminal import Terminal, neutral
+from arriero.agent.cli.terminal import NeutralStream, Terminal, neutral
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,20 @@ def test_nothing_dangerous_is_left_in_any_text(text: str) -> None:
 @given(st.lists(st.sampled_from(["\x1b", "[", "31m", "]0;", "\x07", "\x9b", "x", "\x1b\\"]), max_size=30))
 def test_no_way_to_cut_a_sequence_lets_it_through(pieces: list[str]) -> None:
     assert not set("".join(map(neutral, pieces))) & {"\x1b", "\x9b", "\x07"}
+
+
+@given(st.integers(1, 9))
+def test_text_in_pieces_loses_whole_sequences(size: int) -> None:
+    text = "a\x1b[31mred\x1b[0m b\x1b]0;title\x07c\r\nd\x1bce \x9b1mf\x1b"
+    stream = NeutralStream()
+    shown = "".join(stream.feed(text[i : i + size]) for i in range(0, len(text), size))
+    assert shown + stream.finish() == "ared bc\nde f"
+
+
+def test_text_in_pieces_is_not_held_for_ever() -> None:
+    stream = NeutralStream()
+    shown = "".join(stream.feed(piece) for piece in ["\x1b]0;never closed", *["word "] * 200])
+    assert "word word" in shown
 
 
 class Tty(io.StringIO):
