@@ -60,9 +60,13 @@ class Window:
                 return self.text
         pytest.fail(f"waited in vain for {expected!r}; on the screen:\n{self.text}")
 
-    def prompt(self, times: int = 1) -> str:
-        """Wait until the empty prompt stands at the bottom for the ``times``-th time."""
-        return self.wait_for(lambda text: _ready(text))
+    def prompt(self) -> str:
+        """The text once an empty prompt stands above the toolbar."""
+        return self.wait_for(_ready)
+
+    def prompt_after(self, expected: str) -> str:
+        """The text once it holds ``expected`` and an empty prompt stands below it."""
+        return self.wait_for(lambda text: expected in _unwrapped(text) and _ready(text))
 
     def enter(self, line: str) -> None:
         """Type a line and press Enter."""
@@ -78,9 +82,13 @@ class Window:
         return self.child.exitstatus if self.child.exitstatus is not None else -int(self.child.signalstatus)
 
 
+def _unwrapped(text: str) -> str:
+    return text + "\n" + " ".join(text.split())
+
+
 def _ready(text: str) -> bool:
     lines = [line for line in text.split("\n") if line.strip()]
-    return len(lines) > 1 and "ctx " in lines[-1] and lines[-2].strip() in ("›", ">")
+    return len(lines) > 1 and " ctx" in lines[-1] and lines[-2].strip() in ("›", ">")
 
 
 @pytest.fixture

@@ -1,0 +1,155 @@
+"""The conversation in a real pseudo-terminal, with its screen."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Open = Callable[..., Any]
+
+LONG = (
+    "This answer goes **on** for some time, so that it has to be wrapped.\n\n- one\n- two\n\n"
+    "```python\nprint(1)\n```\n\nEnd."
+)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[..., str]:
+    """Writes a script of answers and returns the name of its model."""
+
+    def write(*answers: str, pace: float = 0.0) -> str:
+        path = tmp_path / "answers.txt"
+        path.write_text(f"pace: {pace}\n" + "\n---\n".join(answers), encoding="utf-8")
+        return f"script:{path}"
+
+    return write
+
+
+def lines_of(text: str) -> list[str]:
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def test_a_conversation_from_greeting_to_goodbye(
+    window: Open, script: Callable[..., str], tmp_path: Path
+) -> None:
+    one = window("--no-tools", "-m", script(LONG, "Second."))
+    text = one.prompt()
+    assert re.search(r"arriero \d+\.\d+\.\d+ · answers.txt", text)
+    assert "/help" in text
+
+    one.enter("first question")
+    text = one.prompt_after("End.")
+    assert "This answer goes on for some time" in text
+    assert " • one" in text
+    assert "  print(1)" in text
+    assert "**" not in text
+    assert "```" not in text
+    assert re.search(r"answers\.txt · ctx \d+/1000000 \(0%\) · \d+ tok/s · tools 0", lines_of(text)[-1])
+
+    one.enter("/hlep")
+    assert "did you mean /help?" in " ".join(one.prompt_after("no command is called /hlep").split())
+
+    one.enter("/undo")
+    one.prompt_after("took back: first question")
+    one.enter("again")
+    one.prompt_after("Second.")
+
+    one.child.send("\x04")
+    assert one.wait_end() == 0
+    assert "first question" in (tmp_path / "home" / "history").read_text()
+
+
+def test_ctrl_c_stops_an_answer_keeps_it_and_leaves_the_conversation_open(
+    window: Open, script: Callable[..., str]
+) -> None:
+    words = " ".join(f"word{n}" for n in range(300))
+    one = window("--no-tools", "-m", script(words, "After the interruption.", pace=0.03))
+    one.prompt()
+    one.enter("a question")
+    one.wait_for("word9")
+    one.child.send("\x03")
+    text = one.prompt_after("interrupted; what was written stays")
+    assert "word9" in text
+    assert "word299" not in text
+    one.enter("/tokens")
+    one.prompt_after("free")
+    one.enter("and now?")
+    one.prompt_after("After the interruption.")
+
+
+def test_ctrl_c_at_the_prompt_clears_then_hints_then_leaves(window: Open, script: Callable[..., str]) -> None:
+    one = window("--no-tools", "-m", script("unused"))
+    one.prompt()
+    one.child.send("half a question")
+    one.wait_for("half a question")
+    one.child.send("\x03")
+    one.wait_for(lambda text: "half a question" not in text)
+    one.child.send("\x03")
+    one.prompt_after("once more")
+    one.child.send("\x03")
+    assert one.wait_end() == 0
+
+
+def test_a_paste_of_several_lines_stays_one_entry(window: Open, script: Callable[..., str]) -> None:
+    one = window("--no-tools", "-m", script("Got it."))
+    one.prompt()
+    one.child.send("\x1b[200~line one\nline two\nline three\x1b[201~")
+    text = one.wait_for("line three")
+    assert "Got it." not in text
+    assert "  line two" in text
+    one.child.send("\r")
+    one.prompt_after("Got it.")
+
+
+def test_what_a_model_writes_cannot_steer_the_terminal(window: Open, script: Callable[..., str]) -> None:
+    one = window("--no-tools", "-m", script("before \x1b]0;owned\x07\x1b[2J\x1b[31mafter"))
+    one.prompt()
+    one.enter("a question")
+    one.prompt_after("before after")
+    assert b"owned" not in one.raw
+    assert one.screen.title != "owned"
+
+
+@pytest.mark.parametrize("columns", [24, 40])
+def test_a_narrow_window_loses_nothing(columns: int, window: Open, script: Callable[..., str]) -> None:
+    one = window("--no-tools", "-m", script(LONG), columns=columns)
+    one.prompt()
+    one.enter("go")
+    text = one.prompt_after("End.")
+    assert "This answer goes on for some time, so that it has to be wrapped." in " ".join(text.split())
+    assert all(len(line) <= columns for line in text.split("\n"))
+
+
+def test_without_colour_nothing_is_coloured(window: Open, script: Callable[..., str]) -> None:
+    one = window("--no-tools", "-m", script(LONG), NO_COLOR="1")
+    one.prompt()
+    one.enter("go")
+    one.prompt_after("End.")
+    assert not re.findall(rb"\x1b\[[0-9;]*(?:3[0-7]|9[0-7]|4[0-7]|38|48)[0-9;]*m", one.raw)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [([], {"TERM": "dumb"}), (["--plain"], {}), ([], {"PYTHONIOENCODING": "ascii"})],
+    ids=["dumb", "plain", "ascii"],
+)
+def test_where_markdown_cannot_be_drawn_its_source_is_shown(
+    options: list[str], environment: dict[str, str], window: Open, script: Callable[..., str]
+) -> None:
+    one = window("--no-tools", *options, "-m", script("**Bold** and - dash.", "More."), **environment)
+    one.wait_for("/help shows")
+    one.wait_for(lambda text: lines_of(text)[-1].startswith((">", "›")) or "ctx" in lines_of(text)[-1])
+    one.enter("go")
+    one.wait_for("**Bold** and - dash.")
+    one.enter("/quit")
+    assert one.wait_end() == 0
+
+
+@pytest.mark.parametrize("arguments", [["--no-tools", "-m", "/nowhere.gguf"]])
+def test_a_model_that_cannot_be_loaded_ends_with_one_line(arguments: list[str], window: Open) -> None:
+    one = window(*arguments)
+    assert one.wait_end() == 6
+    assert "error: there is no model file /nowhere.gguf" in one.text
+    assert "Traceback" not in one.text
