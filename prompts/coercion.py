@@ -215,18 +215,12 @@ def _same(value: Any, option: Any) -> bool:
 
 
 def _option(text: str, options: list[Any]) -> Any:
-    """The option that the text means: one of another type, or the only one that differs in case alone."""
+    """The option of another type that the text spells; how a string option is spelled is not ours to mend."""
     try:
         value = literal(text)
     except LiteralError:
-        value = _UNCHANGED
-    for option in options:
-        if not isinstance(option, str) and _same(value, option):
-            return option
-    folded = [
-        option for option in options if isinstance(option, str) and option.casefold() == text.casefold()
-    ]
-    return folded[0] if len(folded) == 1 else text
+        return text
+    return next((option for option in options if not isinstance(option, str) and _same(value, option)), text)
 
 
 def _integer(value: Any) -> Any:

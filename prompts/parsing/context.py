@@ -17,7 +17,7 @@ _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|ex|etc|vs|cf|no|fig)|\d)\.$", re.
 _HYPOTHETICAL = re.compile(
     r"\b(?:examples?|instance|would|could|should|can|might|may|formats?|formatted|syntax|like|as|us(?:e|es|ed|ing)"
     r"|writ(?:e|es|ing|ten)|typ(?:e|es|ing)|how|follow(?:s|ing)|to (?:call|use|run|search|invoke)"
-    r"|you(?<!for you)|your|don't|do not|never|not)\b|^\s*to\b",
+    r"|(?<!for )(?<!here )you|your|don't|do not|never|not)\b|^\s*to\b",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[.!?\n]")

@@ -39,6 +39,7 @@ _LONGEST_KEY = len('"parameters"')
 _LONGEST_NAME = 128
 _MOST_STRAYS = 4
 _SHORTEST_CUT = 5
+_EXPLICIT = (CallSyntax.JSON, CallSyntax.FUNCTION_TAG)
 
 
 @dataclass
@@ -133,10 +134,10 @@ class Group:
 
     def _meant(self) -> bool:
         """Whether the names fit the place: the weaker the signs, the more a name must be that of a tool."""
-        if self._where is Place.COLON and not self._tools.tools:
-            return False
         if self._where in (Place.START, Place.TAGGED):
             return not self._fenced or self._listed()
+        if not self._tools.tools and self._where is Place.COLON:
+            return all(isinstance(entry, Call) and entry.syntax in _EXPLICIT for entry in self._entries)
         return self._listed() and all(
             self._tools.knows(entry.name) or (not self._tools.tools and isinstance(entry, Call))
             for entry in self._entries

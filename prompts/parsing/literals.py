@@ -49,7 +49,7 @@ def _escape(match: re.Match[str]) -> str:
         if len(body) == 11:  # a surrogate pair, as JSON writes characters beyond U+FFFF
             return chr(0x10000 + ((int(body[1:5], 16) - 0xD800) << 10) + int(body[7:], 16) - 0xDC00)
         code = int(body[1:], 16)
-        if code > 0x10FFFF:
+        if code > 0x10FFFF or 0xD800 <= code < 0xE000:
             raise LiteralError("an escape names no character")
         return chr(code)
     if kind in "01234567":
@@ -104,13 +104,35 @@ _JSON = json.JSONDecoder(parse_float=finite, parse_constant=_refuse)
 
 
 def json_value(text: str) -> Any:
-    """One strict JSON document (RFC 8259); raises LiteralError, also for NaN, infinities and deep nesting."""
+    """One strict JSON document (RFC 8259); raises LiteralError, also for NaN, infinities and deep nesting.
+
+    Half of a surrogate pair is refused too: what holds one cannot be written as UTF-8 later.
+    """
     try:
-        return _JSON.decode(text)
+        value = _JSON.decode(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except LiteralError:
         raise
     except (ValueError, RecursionError) as error:
         raise LiteralError(f"not valid JSON: {error}") from error
+    if text.count("[") + text.count("{") > MAX_DEPTH and _deep(value):
+        raise LiteralError("nested too deeply")
+    return value
+
+
+def _deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, dict | list)
+        ]
+        level = [item for items in inner for item in items]
+        if not level:
+            return False
+    return True
 
 
 class Literals:

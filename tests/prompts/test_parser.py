@@ -197,6 +197,8 @@ def test_leaves_text_and_quotations_alone(text: str) -> None:
         ('{"name": "f", "parameters": {"a": 1,}}', "not valid JSON"),
         ('{"name": "f", "parameters": {"a": NaN}}', "NaN is not JSON"),
         ('{"name": "f", "parameters": {"a": 1e999}}', "finite"),
+        ('{"name": "f", "parameters": {"a": "\\ud800"}}', "not valid JSON"),
+        ('[get_weather(city="\\ud800")]', "names no character"),
         ('{"name": "f", "parameters": [1, 2]}', "must be an object"),
         (f'[{JSON}, {{"a": 1}}]', "not every element"),
         ('{"name": "f", "parameters": ' + '{"a": ' * 200, "nested too deeply"),
@@ -273,6 +275,13 @@ def test_code_is_malformed_where_none_can_be_run() -> None:
 )
 def test_the_first_stop_token_ends_the_message(text: str, end: str | None) -> None:
     assert parse(text) == Parsed("Bye.", (), (), end)
+
+
+def test_without_known_tools_only_the_explicit_forms_count_behind_a_colon() -> None:
+    assert calls(parse(f"Here you go: {JSON}")) == [OSLO]
+    assert calls(parse(f"Here you go: {LIST}")) == []
+    assert calls(parse(f"Here you go: {SEARCH}")) == []
+    assert calls(parse('get_weather(city="Oslo")')) == []
 
 
 def test_arguments_stay_as_written_without_coercion() -> None:
