@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
-_USAGE: Final = 2
+_FAILED: Final = 1
 _INTERRUPTED: Final = 130
 _PIPE: Final = 141
 _DEFAULT: Final = "ask"
@@ -177,7 +177,7 @@ def ask(question: str, **options: Any) -> None:
     from .oneshot import with_input
 
     settings, whole = _settings(options), with_input(question, piped or "")
-    _finish(lambda: answer(settings, whole))
+    _finish(lambda: answer(settings, whole), debug=settings.debug)
 
 
 @cli.command(context_settings=_CONTEXT)
@@ -196,7 +196,7 @@ def doctor(**options: Any) -> None:
     from .doctor import examine
 
     settings = _settings(options)
-    _finish(lambda: examine(settings))
+    _finish(lambda: examine(settings), debug=settings.debug)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -270,14 +270,20 @@ def _chat(options: dict[str, Any]) -> None:
     from .repl import converse
 
     settings = _settings(options)
-    _finish(lambda: converse(settings))
+    _finish(lambda: converse(settings), debug=settings.debug)
 
 
-def _finish(work: Callable[[], int]) -> None:
+def _finish(work: Callable[[], int], *, debug: bool) -> None:
     try:
         code = int(work())
     except BrokenPipeError:
         code = _PIPE
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {error}".replace("\n", " ")
+        click.echo(f"error: this should not have happened: {what}; --debug shows where", err=True)
+        code = _FAILED
     click.get_current_context().exit(code)
 
 

@@ -52,8 +52,8 @@ def _tools(chat: "Chat", rest: str) -> None:
             chat.say("no tools")
         for name in session.tools:
             chat.say(f"{name:<10}{'off' if name in session.off else 'on'}", "")
-        for notice in session.notices:
-            chat.say(notice)
+        for line in [*session.notices, *session.hints]:
+            chat.say(line)
         return
     state, _, name = rest.partition(" ")
     if state not in ("on", "off") or name not in session.tools:

@@ -13,7 +13,8 @@ from .exits import Exit, NotReady, exit_code
 from .runner import Runner
 from .session import Session
 from .settings import Settings
-from .terminal import Terminal
+from .terminal import Terminal, neutral
+from .told import untold
 
 _FENCE = "`"
 
@@ -43,8 +44,9 @@ def ask(settings: Settings, question: str) -> Exit:
         display = Display(PlainSink(sys.stdout), terminal, quiet=settings.quiet)
     try:
         with opened(settings, terminal) as session:
-            for notice in session.notices:
-                display.notice(notice)
+            if not settings.quiet and not settings.json:
+                for line in [*session.notices, *untold(session.hints)]:
+                    display.notice(line)
             return _answer(session, question, display, settings)
     except ArrieroError as error:
         code = Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
@@ -84,8 +86,6 @@ def opened(settings: Settings, terminal: Terminal) -> Iterator[Session]:
 
 def say_error(message: str) -> None:
     """One line on stderr that says what went wrong."""
-    from .terminal import neutral
-
     sys.stderr.write(f"error: {neutral(message)}\n")
     sys.stderr.flush()
 

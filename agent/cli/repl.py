@@ -15,6 +15,7 @@ from .prompt import Editor
 from .session import DEMONSTRATION
 from .settings import BUNDLED, Settings
 from .terminal import Terminal
+from .told import untold
 
 _TWICE = 2.0  # seconds within which a second Ctrl-C leaves
 
@@ -41,8 +42,8 @@ def _greet(chat: Chat) -> None:
     chat.say(f"arriero {version('arriero')} {chat.terminal.symbol('·', '-')} {session.model.name}", "bold")
     if session.settings.model == BUNDLED:
         chat.say(DEMONSTRATION)
-    told = [session.sandbox_line, *session.notices]
-    for line in dict.fromkeys(line for line in told if line):
+    lines = [session.sandbox_line, *session.notices, *untold(session.hints)]
+    for line in dict.fromkeys(line for line in lines if line):
         chat.say(line)
     chat.say("/help shows what can be entered; Ctrl-D leaves")
 

@@ -31,14 +31,16 @@ DEMONSTRATION = (
 class Session:
     """A model with tools, one agent and one conversation.
 
-    ``notices`` are lines that the user should see once. ``start`` loads; ``close`` frees. Settings that the
-    model reads in its prompt (instructions, tools) begin a new conversation when they change.
+    ``notices`` are lines that the user should see; ``hints`` say how to have more, and once is enough.
+    ``start`` loads; ``close`` frees. Settings that the model reads in its prompt (instructions, tools) begin a
+    new conversation when they change.
     """
 
     def __init__(self, settings: Settings, runner: Runner) -> None:
         self.settings = settings
         self.runner = runner
         self.notices: list[str] = []
+        self.hints: list[str] = []
         self.sandbox_line = ""
         self.tools: dict[str, Tool] = {}
         self.off: set[str] = set()
@@ -114,8 +116,10 @@ class Session:
                 made[name] = tool
             elif asked is not None:
                 raise NotReady(why_not)
-            else:
+            elif name == "python":
                 self.notices.append(why_not)
+            else:
+                self.hints.append(why_not)
         return made
 
     def _make_python(self) -> tuple[Tool | None, str]:
@@ -125,6 +129,8 @@ class Session:
         self.sandbox_line = report.line
         if report.level is None:
             return None, report.line
+        if report.reason:
+            self.hints.append(report.line)
         return PythonTool(level=self.settings.sandbox, spare=False), ""
 
     def _make_search(self) -> tuple[Tool | None, str]:

@@ -64,9 +64,9 @@ class Window:
         """The text once an empty prompt stands above the toolbar."""
         return self.wait_for(_ready)
 
-    def prompt_after(self, expected: str) -> str:
+    def prompt_after(self, expected: str, seconds: float = PATIENCE) -> str:
         """The text once it holds ``expected`` and an empty prompt stands below it."""
-        return self.wait_for(lambda text: expected in _unwrapped(text) and _ready(text))
+        return self.wait_for(lambda text: expected in _unwrapped(text) and _ready(text), seconds)
 
     def enter(self, line: str) -> None:
         """Type a line and press Enter."""

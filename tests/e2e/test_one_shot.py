@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 60.0  # seconds; generous, for machines that are busy
+from arriero.tools.python import Sandbox
+
+PATIENCE = 120.0  # seconds; generous, for machines that are busy
 COMMAND = [sys.executable, "-m", "arriero"]
 HEAVY = ("llama_cpp", "jupyter_client", "prompt_toolkit", "rich", "pydantic_settings", "onnxruntime", "torch")
 
@@ -158,3 +160,45 @@ def test_one_run_keeps_to_its_stdin(environment: dict[str, str], script: Script)
     assert done.returncode == 2
     assert b"stdin is not text" in done.stderr
     assert done.stdout == b""
+
+
+@pytest.mark.skipif(Sandbox.probe().level is None, reason="no level of the sandbox works here")
+def test_a_question_a_call_the_sandbox_and_the_answer(environment: dict[str, str], script: Script) -> None:
+    model = script("<|python_tag|>print(23 * 47)<|eom_id|>", "It is 1081.")
+    done = run(environment, "-m", model, "what is 23 * 47?")
+    assert (done.returncode, done.stdout) == (0, b"It is 1081.\n")
+    assert done.stderr.endswith(b"python> print(23 * 47)\n  1081\n")
+    assert b"BRAVE_SEARCH_API_KEY" in done.stderr
+    assert b"WOLFRAM_ALPHA_APPID" in done.stderr
+    again = run(environment, "-m", model, "what is 23 * 47?")
+    assert again.stderr == b"python> print(23 * 47)\n  1081\n"
+
+
+@pytest.mark.skipif(Sandbox.probe().level is None, reason="no level of the sandbox works here")
+def test_ctrl_c_while_a_tool_runs_leaves_nothing_behind(environment: dict[str, str], script: Script) -> None:
+    code = "<|python_tag|>print('started', flush=True)\nimport time\ntime.sleep(600)<|eom_id|>"
+    process = start(environment, "-m", script(code), "--tool", "python", "--json", "hi")
+    assert process.stdout
+    while b"tool_output_delta" not in (line := process.stdout.readline()):
+        assert line
+    children = descendants(process.pid)
+    assert children
+    before = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    last = json.loads(process.stdout.read().splitlines()[-1])
+    assert process.wait(PATIENCE) == 130
+    assert time.monotonic() - before < 15
+    assert last["stop_reason"] == "cancelled"
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    for stream in (process.stdout, process.stderr):
+        assert stream
+        stream.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes under ``pid``, from /proc."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from arriero.tools.python import Sandbox
+
+BOOT = 120.0  # seconds for a kernel to start, on a machine that is busy
 Open = Callable[..., Any]
 
 LONG = (
@@ -153,3 +156,39 @@ def test_a_model_that_cannot_be_loaded_ends_with_one_line(arguments: list[str], 
     assert one.wait_end() == 6
     assert "error: there is no model file /nowhere.gguf" in one.text
     assert "Traceback" not in one.text
+
+
+@pytest.mark.skipif(Sandbox.probe().level is None, reason="no level of the sandbox works here")
+def test_python_in_a_conversation(window: Open, script: Callable[..., str], tmp_path: Path) -> None:
+    plot = "<|python_tag|>import matplotlib.pyplot as plt\nx = 23 * 47\nplt.plot([1, 2])\nprint(x)<|eom_id|>"
+    count = "<|python_tag|>for i in range(40): print('line', i)<|eom_id|>"
+    sleep = "<|python_tag|>import time\ntime.sleep(600)<|eom_id|>"
+    one = window("-m", script(plot, "It is **1081**.", count, "Counted.", sleep))
+    one.prompt_after("Python runs in a sandbox")
+
+    one.enter("what is 23 * 47?")
+    text = one.prompt_after("It is 1081.", BOOT)
+    assert re.search(r"╭─ python · \d+\.\d s ─", text)
+    assert "│ x = 23 * 47" in text
+    assert "│ 1081" in text
+    (figure,) = (tmp_path / "home" / "runs").glob("*/fig-1.png")
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert "saved" in text
+
+    one.enter("!x + 1")
+    one.prompt_after("1082", BOOT)
+
+    one.enter("count")
+    assert "+28 lines, /last shows all" in one.prompt_after("Counted.", BOOT)
+    one.enter("/last")
+    one.prompt_after("line 39")
+
+    one.enter("sleep")
+    one.wait_for("● python", BOOT)
+    one.child.send("\x03")
+    one.prompt_after("interrupted; what was written stays", BOOT)
+
+    one.enter("/tools off python")
+    one.prompt_after("python is off; the conversation begins anew")
+    one.enter("/quit")
+    assert one.wait_end() == 0
