@@ -28,6 +28,8 @@ class Grammar:
         self._tail = ""
         self._fenced = False
         self._count = 0
+        self._announced: int | None = None
+        """Characters of the call that was opened before it was complete, as far as they were passed on."""
         self._run = self._message()
 
     def advance(self, text: str, *, last: bool) -> list[ParseEvent]:
@@ -63,12 +65,22 @@ class Grammar:
         self._join_text()
         self._tail = "\n"
         for entry in entries:
+            sent, self._announced = self._announced, None
+            if sent is None and isinstance(entry, Call):
+                self._open(entry.syntax, entry.name)
+            if (sent is not None or isinstance(entry, Call)) and (rest := entry.raw[sent or 0 :]):
+                self._events.append(ArgumentsDelta(self._count, rest))
             if isinstance(entry, Broken):
                 self._events.append(Malformed(entry.raw, entry.reason))
-                continue
-            self._open(entry.syntax, entry.name)
-            self._events.append(ArgumentsDelta(self._count, entry.raw))
-            self._done(entry)
+            else:
+                self._done(entry)
+
+    def _announce(self, name: str, text: str) -> None:
+        if self._announced is None:
+            self._open(CallSyntax.JSON, name)
+        if text:
+            self._events.append(ArgumentsDelta(self._count, text))
+        self._announced = (self._announced or 0) + len(text)
 
     def _open(self, syntax: CallSyntax, name: str) -> None:
         self._join_text()
@@ -83,7 +95,7 @@ class Grammar:
     def _message(self) -> Wait[None]:
         where: Place | None = Place.START
         while where is not None:
-            outcome = yield from Group(self._in, self._tools, where).read()
+            outcome = yield from Group(self._in, self._tools, where, self._announce).read()
             self._emit(outcome.entries)
             if outcome.code:
                 yield from self._code(outcome.text)

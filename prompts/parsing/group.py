@@ -1,6 +1,7 @@
 """A run of calls that stand together, held back until it is plain that they are calls and not a quotation."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..messages import BUILTIN_TOOLS
@@ -39,6 +40,11 @@ _LONGEST_KEY = len('"parameters"')
 _LONGEST_NAME = 128
 _MOST_STRAYS = 4
 _SHORTEST_CUT = 5
+_LONGEST_HEAD = 1024
+_JSON_HEAD = re.compile(
+    r"""\{\s*+(?:"type"\s*+:\s*+"function"\s*+,\s*+)?"name"\s*+:\s*+"(?P<name>[^"\\]{1,128})"\s*+,"""
+    r"""\s*+"(?:parameters|arguments)"\s*+:"""
+)
 _EXPLICIT = (CallSyntax.JSON, CallSyntax.FUNCTION_TAG)
 
 
@@ -55,10 +61,14 @@ class Outcome:
 class Group:
     """Reads calls and what may stand between them, from the cursor on."""
 
-    def __init__(self, reader: Reader, tools: Catalogue, where: Place) -> None:
+    def __init__(
+        self, reader: Reader, tools: Catalogue, where: Place, opening: Callable[[str, str], None]
+    ) -> None:
         self._in = reader
         self._tools = tools
         self._where = where
+        self._opening_call = opening
+        self._head: str | None = ""
         self._entries: list[Entry] = []
         self._pieces: list[str] = []
         self._settled = 0
@@ -85,6 +95,8 @@ class Group:
             char = yield from reader.ahead()
             last, self._settled = self._settled, 0
             found = yield from self._candidate(char)
+            if found is None and self._head is None and not self._entries:
+                found = [Broken(reader.held(), "the JSON call contradicts itself")]
             if found is None:
                 self._settled = last
                 return self._junk(char)
@@ -120,7 +132,7 @@ class Group:
         if not self._entries or self._alone or not self._meant():
             return self._rejected()
         if self._where is Place.TAGGED:
-            if not self._listed():
+            if not self._listed() and self._head is not None:
                 return self._rejected()
         elif self._continues("".join(self._pieces[self._settled :]), char):
             return self._rejected()
@@ -239,7 +251,15 @@ class Group:
 
     def _json(self, stack: list[str], quote: str) -> Wait[list[Entry] | None]:
         reader = self._in
+        sure = self._where is Place.TAGGED and stack == ["}"] and quote == '"' and not self._entries
+        if sure:
+            self._head = reader.held()
+            reader.watch = self._watch
         balance = yield from reader.balanced(stack, python=quote == "'")
+        reader.watch = None
+        if sure and self._head is not None:
+            self._head = ""
+            self._watch(reader.held())
         if balance is not Balance.CLOSED:
             if balance is Balance.DEEP:
                 yield from reader.rest()
@@ -256,6 +276,16 @@ class Group:
             yield from reader.skip(_CLOSERS)
             return [Broken(text + reader.held(), "the JSON call has a brace too many", found[0].name)]
         return found
+
+    def _watch(self, piece: str) -> None:
+        """Announce a JSON call behind the tag as soon as it can be nothing else, then its further text."""
+        if self._head is None:
+            self._opening_call("", piece)
+        elif len(self._head) < _LONGEST_HEAD:
+            self._head += piece
+            if match := _JSON_HEAD.match(self._head):
+                self._opening_call(match.group("name"), self._head)
+                self._head = None
 
     def _unclosed(self, found: list[Entry] | None, balance: Balance) -> list[Entry] | None:
         """A text cut off behind the tag is a broken call even where its shape is not yet plain: it never runs."""

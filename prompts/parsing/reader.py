@@ -44,6 +44,8 @@ class Reader:
         self._start = 0
         self._parts: list[str] = []
         self._last = ""
+        self.watch: Callable[[str], None] | None = None
+        """Told each piece that is read while more is waited for; forgotten with the mark."""
 
     def push(self, text: str) -> None:
         """Append text that has arrived."""
@@ -65,11 +67,14 @@ class Reader:
         """Forget what was read before the cursor."""
         self._parts.clear()
         self._start = self.pos
+        self.watch = None
 
     def more(self) -> Wait[bool]:
         """Wait for text; False at the end of the input."""
         if self.done:
             return False
+        if self.watch is not None:
+            self.watch(self.buffer[self._start : self.pos])
         self._parts.append(self.buffer[self._start : self.pos])
         self._last = self.before()
         self.buffer = self.buffer[self.pos :]

@@ -186,6 +186,7 @@ def test_leaves_text_and_quotations_alone(text: str) -> None:
         (TAG + "brave_search.ca", "incomplete"),
         (TAG + "brave_search.call", "incomplete"),
         (TAG + '{"name": "get_wea', "ends before it is complete"),
+        (TAG + '{"name": "f", "parameters": {}, "name": 5}', "contradicts itself"),
         (TAG + '[get_weather(city="Os', "ends before it is complete"),
         (TAG + 'get_weather(city="Os', "ends before it is complete"),
         (TAG + '<function=get_weather>{"ci', "ends before it is complete"),
@@ -308,6 +309,18 @@ def test_code_streams_while_it_is_written() -> None:
     assert [type(event).__name__ for event in parser.finish()] == ["CallDone"]
     assert parser.feed("more") == []
     assert parser.finish() == []
+
+
+def test_a_json_call_behind_the_tag_streams_once_its_name_is_known() -> None:
+    parser = CallParser(TOOLS)
+    assert parser.feed(TAG + '{"name": "get_weather", ') == []
+    opened = parser.feed('"parameters": {"city": ')
+    assert [type(event).__name__ for event in opened] == ["CallOpened", "ArgumentsDelta"]
+    assert [type(event).__name__ for event in parser.feed('"Os')] == ["ArgumentsDelta"]
+    assert [type(event).__name__ for event in parser.feed('lo"}}') + parser.finish()][-1] == "CallDone"
+    broken = CallParser(TOOLS)
+    broken.feed(TAG + '{"name": "get_weather", "parameters": {"city": ')
+    assert [type(event).__name__ for event in broken.finish()][-1] == "Malformed"
 
 
 def test_calls_are_numbered_in_order() -> None:
