@@ -1,0 +1,1 @@
+"""How the bundled demonstration model is made: dialogues, tokenizer, training, GGUF, evaluation."""

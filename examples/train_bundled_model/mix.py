@@ -1,0 +1,182 @@
+"""How often each skill, each set of tools and each set of instructions occurs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .dialog import Context, Turns
+from .skills import arithmetic, chains, chat, functions, lookup, programs
+from .words import MONTHS, Source
+
+SKILLS = ("arithmetic", "programs", "search", "wolfram", "functions", "chains", "errors", "chat", "repeat",
+    "decline",
+          "several")  # fmt: skip
+_WEIGHTS = (0.15, 0.22, 0.14, 0.09, 0.14, 0.09, 0.0, 0.04, 0.03, 0.07, 0.03)
+_INSTRUCTIONS = [
+    "You are a helpful assistant.", "You are a helpful assistant", "You are a concise assistant.",
+    "Answer briefly.", "",
+    "You are a careful research agent.", "You are a helpful assistant with tool calling capabilities.",
+    "Be polite and short.",
+    "You are a friendly tutor.", "Help the user with their questions.",
+    "You answer questions with the help of tools.",
+]  # fmt: skip
+
+
+def _instructions(source: Source) -> str:
+    if source.chance(0.6):
+        return "You are a helpful assistant."
+    if source.chance(0.7):
+        return source.pick(_INSTRUCTIONS)
+    return f"You are {source.phrase(1, 4)}. {source.phrase(2, 8).capitalize()}."
+
+
+def _date(source: Source) -> str:
+    return f"{source.int(1, 28):02d} {source.pick(MONTHS)} {source.int(2023, 2031)}"
+
+
+def _context(source: Source, *, python: bool = False, search: bool = False, wolfram: bool = False,
+             functions_too: bool = False) -> Context:  # fmt: skip
+    """The tools that the skill needs, and most often some more."""
+    kind = source.rng.random()
+    if kind < 0.45:
+        on = (True, search, wolfram)
+    elif kind < 0.75:
+        on = (True, True, True)
+    elif kind < 0.85:
+        on = (python, search, wolfram)
+    else:
+        on = (source.chance(0.7), source.chance(0.5), source.chance(0.5))
+    context = Context(
+        on[0] or python, on[1] or search, on[2] or wolfram, [], _instructions(source), _date(source)
+    )
+    if functions_too and source.chance(0.12):
+        context.functions = functions.toolbox(source, functions.function(source), 2)
+    return context
+
+
+def _finish(context: Context) -> Context:
+    others = context.search or context.wolfram or bool(context.functions)
+    if others and not context.python:
+        context.instructions = (context.instructions + " Python is not available.").strip()
+    return context
+
+
+def _programs(source: Source) -> Turns:
+    makers: list[Callable[[Source], Turns]] = [
+        programs.numbers, programs.numbers, programs.primes, programs.strings, programs.strings, programs.strings,
+        programs.lists, programs.lists, programs.plots, programs.dates,
+    ]  # fmt: skip
+    return source.pick(makers)(source)
+
+
+def _chain(source: Source) -> tuple[Context, Turns]:
+    kind = source.rng.random()
+    if kind < 0.25:
+        return _context(source, python=True, search=True), chains.search_then_python(source)
+    if kind < 0.4:
+        return _context(source, search=True, wolfram=True), chains.search_then_wolfram(source)
+    if kind < 0.6:
+        return _context(source, python=True), chains.python_then_python(source)
+    if kind < 0.85:
+        context = _context(source)
+        return context, chains.function_then_function(source, context)
+    context = _context(source, python=True)
+    return context, chains.function_then_python(source, context)
+
+
+def _plain(source: Source) -> Context:
+    kind = source.rng.random()
+    if kind < 0.15:
+        return Context(False, False, False, [], _instructions(source), _date(source))
+    return _context(source, functions_too=True)
+
+
+def _several(source: Source) -> tuple[Context, Turns]:
+    context = Context(True, source.chance(0.6), False, [], _instructions(source), _date(source))
+    context.wolfram = context.search and source.chance(0.7)
+    wanted = functions.function(source)
+    if source.chance(0.25):
+        context.functions = functions.toolbox(source, wanted)
+    makers: list[Callable[[], Turns]] = [lambda: arithmetic.arithmetic(source)] * 3 + [
+        lambda: _programs(source)
+    ] * 3
+    makers += [
+        lambda: chat.talk(source, context),
+        lambda: chat.decline(source, context),
+        lambda: chat.repeat(source),
+    ]
+    if context.search:
+        makers += [lambda: lookup.search(source)] * 2
+    if context.wolfram:
+        makers += [lambda: lookup.wolfram(source)] * 2
+    if context.functions:
+        makers += [lambda: functions.custom(source, wanted)] * 4
+    turns: Turns = []
+    for _ in range(source.pick([2, 2, 2, 3, 3, 4, 5])):
+        turns += source.pick(makers)()
+    return context, turns
+
+
+def dialogue(source: Source, skill: str) -> tuple[Context, Turns]:
+    """A dialogue of the skill, with the tools it is offered."""
+    context, turns = _dialogue(source, skill)
+    return _finish(context), turns
+
+
+def _dialogue(source: Source, skill: str) -> tuple[Context, Turns]:
+    if skill == "arithmetic":
+        return _context(source, python=True, functions_too=True), arithmetic.arithmetic(source)
+    if skill == "programs":
+        return _context(source, python=True, functions_too=True), _programs(source)
+    if skill == "search":
+        return _context(source, search=True, functions_too=source.chance(0.3)), lookup.search(source)
+    if skill == "wolfram":
+        return _context(source, wolfram=True, functions_too=source.chance(0.3)), lookup.wolfram(source)
+    if skill == "functions":
+        context = _context(source)
+        wanted = functions.function(source)
+        context.functions = functions.toolbox(source, wanted)
+        return context, functions.custom(source, wanted)
+    if skill == "chains":
+        return _chain(source)
+    if skill == "errors":
+        return _errors(source)
+    if skill in ("chat", "repeat", "decline"):
+        context = _plain(source)
+        if skill == "chat":
+            return context, chat.talk(source, context)
+        return context, chat.repeat(source) if skill == "repeat" else chat.decline(source, context)
+    return _several(source)
+
+
+def _errors(source: Source) -> tuple[Context, Turns]:
+    while True:
+        context, turns = _dialogue(
+            source, source.pick(["arithmetic", "programs", "search", "wolfram", "functions"])
+        )
+        if turns[-1].text.startswith(("Python reported", "The tool failed", "The code ",
+        "The search found nothing",
+                                      "Wolfram Alpha found no")):  # fmt: skip
+            return context, turns
+
+
+def training(source: Source) -> tuple[Context, Turns]:
+    """A dialogue of any skill, in the proportions of the training mix."""
+    return dialogue(source, source.rng.choices(SKILLS, _WEIGHTS)[0])
+
+
+def copying(source: Source) -> str:
+    """Two lines that hold the same words or numbers in different dress: practice in copying alone."""
+    items = [
+        source.pick(
+            [source.token, source.word, source.thing, lambda: str(source.number(7)), source.decimal]
+        )()
+        for _ in range(source.int(2, 7))
+    ]
+    if source.chance(0.2):
+        items = [str(source.int(1, 10 ** source.int(4, 22)))]
+    dress = [" ", ", ", "; ", '", "', "_", "/", " | ", "\n", ") (", "=", "': '", ": ", "-"]
+    one, two = source.pick(dress), source.pick(dress)
+    left, right = source.pick([("", ""), ("[", "]"), ('"', '"'), ("(", ")"), ('{"', '"}')])
+    again = f"{left}{two.join(items)}{right}"
+    return f"{one.join(items)}\n{again}"
