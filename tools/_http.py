@@ -1,4 +1,4 @@
-"""The one module that speaks HTTP: bounded GETs with retries, so that the client library can be changed here.
+"""The one module that speaks HTTP: bounded requests with retries, so that the client library can be changed here.
 
 httpx is imported on first use: importing it pulls in its own command line, and rich with it.
 Requests go straight through an httpx *transport*: no redirects we did not check, no cookies, and no log line
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from json import loads
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -70,7 +70,7 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When a GET is tried again: on 429, on 5xx and when no whole answer came.
+    """When a request is tried again: on 429, on 5xx and when no whole answer came.
 
     The n-th wait is drawn evenly from 0 to ``base * 2**n`` seconds and at most ``cap``; a ``Retry-After`` of
     the server replaces it. A wait that does not fit the time limit is not begun.
@@ -108,10 +108,35 @@ async def get(
     # A model can write half a surrogate pair in its JSON; no address can hold one.
     sendable = tuple((name, value.encode("utf-8", "replace").decode()) for name, value in params)
     query = _Query(url, sendable, dict(headers or {}), max_bytes)
+    return await _send(query, time_limit, retry, transport)
+
+
+async def post_json(
+    url: str,
+    value: Any,
+    *,
+    headers: Mapping[str, str] | None = None,
+    time_limit: float = 10.0,
+    max_bytes: int = MAX_BYTES,
+    retry: Retry | None = None,
+    transport: "Transport | None" = None,
+) -> HttpResponse:
+    """POST a value as JSON and read the whole answer; everything else is as for :func:`get`.
+
+    It is sent again as a GET would be, so it is for requests that only read. No redirect is followed.
+    """
+    body = dumps(value).encode()
+    named = {"Content-Type": "application/json", **(headers or {})}
+    return await _send(_Query(url, (), named, max_bytes, "POST", body), time_limit, retry, transport)
+
+
+async def _send(
+    query: "_Query", time_limit: float, retry: Retry | None, transport: "Transport | None"
+) -> HttpResponse:
     deadline = time.monotonic() + time_limit
     owned = transport is None
-    host = _host(url)
-    used = transport or _new_transport(url)
+    host = _host(query.url)
+    used = transport or _new_transport(query.url)
     try:
         with anyio.fail_after(time_limit):
             return await _get_with_retries(query, retry or Retry(), used, deadline)
@@ -129,6 +154,8 @@ class _Query:
     params: tuple[tuple[str, str], ...]
     headers: dict[str, str]
     max_bytes: int
+    method: str = "GET"
+    body: bytes | None = None
 
 
 async def _get_with_retries(
@@ -161,10 +188,13 @@ async def _get_following(query: _Query, transport: "Transport") -> HttpResponse:
     except httpx.InvalidURL:
         raise HttpError("address", "the request is too long, or its address is broken") from None
     for _ in range(MAX_REDIRECTS + 1):
-        response = await _get_once(transport, address, query.headers, query.max_bytes)
+        request = httpx.Request(query.method, address, headers=with_agent(query.headers), content=query.body)
+        response = await exchange(transport, request, max_bytes=query.max_bytes)
         target = response.headers.get("location")
         if not 300 <= response.status < 400 or target is None:
             return response
+        if query.method != "GET":
+            raise HttpError("redirect", f"{address.host} redirects a {query.method}, which is not followed")
         try:
             following = address.join(target)
         except httpx.InvalidURL:
@@ -175,13 +205,16 @@ async def _get_following(query: _Query, transport: "Transport") -> HttpResponse:
     raise HttpError("redirect", f"{address.host} redirects more than {MAX_REDIRECTS} times")
 
 
-async def _get_once(
-    transport: "Transport", address: "httpx.URL", headers: dict[str, str], max_bytes: int
+async def exchange(
+    transport: "Transport", request: "httpx.Request", *, max_bytes: int = MAX_BYTES, name: str = ""
 ) -> HttpResponse:
+    """Send one request as it is and read the whole answer: no redirect, no retry, no time limit.
+
+    ``name`` is what errors call the host, where it is not the one in the address. Raises :class:`HttpError`.
+    """
     import httpx
 
-    host = address.host
-    request = httpx.Request("GET", address, headers={"User-Agent": _user_agent(), **headers})
+    host = name or request.url.host
     try:
         response = await transport.handle_async_request(request)
         try:
@@ -326,7 +359,7 @@ def _new_transport(url: str) -> "Transport":
     if not proxy_bypass(parts.hostname):
         proxy = proxies.get(parts.scheme) or proxies.get("all")
     try:
-        return httpx.AsyncHTTPTransport(verify=_tls(), proxy=proxy)
+        return httpx.AsyncHTTPTransport(verify=tls_context(), proxy=proxy)
     except (ImportError, ValueError):
         raise HttpError(
             "connection", f"the {parts.scheme}_proxy or all_proxy setting cannot be used"
@@ -334,10 +367,16 @@ def _new_transport(url: str) -> "Transport":
 
 
 @cache
-def _tls() -> "ssl.SSLContext":
+def tls_context() -> "ssl.SSLContext":
+    """The TLS settings of all requests: certificates are checked against certifi's list, or SSL_CERT_FILE's."""
     import httpx
 
     return httpx.create_ssl_context()
+
+
+def with_agent(headers: Mapping[str, str]) -> dict[str, str]:
+    """Put our name before the headers of a request; a User-Agent among them wins."""
+    return {"User-Agent": _user_agent(), **headers}
 
 
 @cache

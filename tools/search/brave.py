@@ -1,19 +1,18 @@
 """Search with Brave: the reference's exact request, and its result in either of the reference's two forms."""
 
-import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from arriero.prompts import BRAVE_SEARCH, ToolSpec
+from arriero.tools._http import HttpResponse, Retry, get, one_line, printable_key, require_ok
+from arriero.tools.base import ToolError
 
-from ._http import HttpResponse, Retry, get, one_line, printable_key, redact, require_ok
-from .base import Effect, ModelRetry, Tool, ToolContext, ToolError, ToolResult
+from .base import Freshness, SafeSearch, SearchAnswer, SearchForm, SearchOptions, SearchTool, read_object
+from .cache import SearchCache
 
 if TYPE_CHECKING:
-    from ._http import Transport
-
-SearchForm = Literal["las", "llama_stack"]
+    from arriero.tools._http import Transport
 
 BASE_URL = "https://api.search.brave.com"
 PATH = "/res/v1/web/search"
@@ -49,27 +48,18 @@ _ALL_OF: Final = {
     "news": ("type", "title", "url", "description"),
 }
 
-_SPEC: Final = ToolSpec(
-    name=BRAVE_SEARCH,
-    description="Search the web with Brave Search",
-    parameters={
-        "type": "object",
-        "properties": {"query": {"type": "string", "description": "The query to search for"}},
-        "required": ["query"],
-    },
-)
+_FRESHNESS: Final = {"day": "pd", "week": "pw", "month": "pm", "year": "py"}
 
 
-class BraveSearch(Tool):
-    """Answers ``brave_search(query)`` with the first results of Brave's web search.
+class BraveSearch(SearchTool):
+    """Brave's web search; see SearchOptions for what the options mean.
 
-    ``timeout`` is in seconds and covers retries and waits. ``form`` is the text that the model sees: ``las``
-    is llama-agentic-system's JSON, ``llama_stack`` one Python dict per line. ``transport`` replaces the
-    network in tests. Raises ToolError for a key that cannot be one; the key is in no repr, error or log.
+    Without ``safe_search`` and ``freshness`` the request is the reference's, to the byte. ``transport`` replaces
+    the network in tests. Raises ToolError for a key that cannot be one; the key is in no repr, error, cache or
+    log. Parameters: https://api-dashboard.search.brave.com/app/documentation/web-search/query
     """
 
-    spec = _SPEC
-    effect: Effect = "read"
+    provider: ClassVar[str] = "brave"
 
     def __init__(
         self,
@@ -80,56 +70,66 @@ class BraveSearch(Tool):
         timeout: float = 10.0,
         max_results: int = 3,
         form: SearchForm = "las",
+        safe_search: SafeSearch | None = None,
+        freshness: Freshness | None = None,
         retry: Retry | None = None,
+        cache: SearchCache | None = None,
     ) -> None:
         self._key = printable_key("the Brave Search key", api_key)
         self._url = base_url.rstrip("/") + PATH
-        self._transport = transport
-        self._time_limit = timeout
-        self._max_results = max_results
-        self._form = form
-        self._retry = retry
-        # A second more than the request's own limit, so that its clearer message wins over the loop's.
-        self.timeout = timeout + 1.0
+        options = SearchOptions(
+            timeout=timeout,
+            max_results=max_results,
+            form=form,
+            safe_search=safe_search,
+            freshness=freshness,
+            retry=retry,
+            cache=cache,
+            transport=transport,
+        )
+        super().__init__(options, secret=self._key)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "BraveSearch | None":
         """Make the tool with the key found in the environment; None when none is set (see KEY_HELP)."""
-        variables = os.environ if environ is None else environ
-        key = next((variables[name] for name in KEY_VARIABLES if variables.get(name, "").strip()), None)
+        key = key_from(os.environ if environ is None else environ)
         return None if key is None else cls(key)
 
-    def __repr__(self) -> str:
-        return f"BraveSearch(form={self._form!r}, max_results={self._max_results})"
+    @classmethod
+    def with_options(cls, api_key: str, options: SearchOptions, *, base_url: str = BASE_URL) -> "BraveSearch":
+        """Make the tool from options that all providers share."""
+        values = {item.name: getattr(options, item.name) for item in fields(options)}
+        return cls(api_key, base_url=base_url, **values)
 
-    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
-        """Search for ``arguments["query"]``; raises ToolError when no results can be had."""
-        query = arguments.get("query")
-        if not isinstance(query, str) or not query.strip():
-            raise ModelRetry("brave_search needs a query that is not empty")
-        try:
-            return ToolResult(await self._search(query))
-        except ToolError as error:
-            raise ToolError(f"the search failed: {redact(str(error), self._key)}") from None
+    def _place(self) -> str:
+        return self._url
 
-    async def _search(self, query: str) -> str:
+    async def _ask(self, query: str) -> SearchAnswer:
+        options = self._options
+        params = [("q", query)]
+        if options.safe_search is not None:
+            params.append(("safesearch", options.safe_search))
+        if options.freshness is not None:
+            params.append(("freshness", _FRESHNESS[options.freshness]))
         response = await get(
             self._url,
-            params=[("q", query)],
+            params=params,
             headers={
                 "X-Subscription-Token": self._key,
                 "Accept-Encoding": "gzip",
                 "Accept": "application/json",
             },
-            time_limit=self._time_limit,
-            retry=self._retry,
-            transport=self._transport,
+            time_limit=options.timeout,
+            retry=options.retry,
+            transport=options.transport,
         )
         answer = _read(response)
-        try:
-            return format_results(answer, form=self._form, max_results=self._max_results)
-        except RecursionError:
-            raise ToolError("Brave's answer is nested too deeply") from None
+        return SearchAnswer(_asked(answer), clean_response(answer, max_results=options.max_results))
+
+
+def key_from(environ: Mapping[str, str]) -> str | None:
+    """The first of KEY_VARIABLES that is set and not blank."""
+    return next((environ[name] for name in KEY_VARIABLES if environ.get(name, "").strip()), None)
 
 
 def format_results(response: Mapping[str, Any], *, form: SearchForm = "las", max_results: int = 3) -> str:
@@ -138,12 +138,12 @@ def format_results(response: Mapping[str, Any], *, form: SearchForm = "las", max
     Deviation: an entry whose result is missing or of the wrong shape is left out, where the reference fails
     with an IndexError, KeyError or TypeError.
     """
-    entries = clean_response(response, max_results=max_results)
-    if form == "las":
-        asked = response.get("query")
-        original = asked.get("original") if isinstance(asked, Mapping) else None
-        return json.dumps({"query": original, "top_k": [[] if entry is None else entry for entry in entries]})
-    return "\n".join("" if entry is None else str(entry) for entry in entries)
+    return SearchAnswer(_asked(response), clean_response(response, max_results=max_results)).text(form)
+
+
+def _asked(response: Mapping[str, Any]) -> Any:
+    asked = response.get("query")
+    return asked.get("original") if isinstance(asked, Mapping) else None
 
 
 def clean_response(
@@ -193,14 +193,7 @@ def _read(response: HttpResponse) -> dict[str, Any]:
     require_ok(response, service="Brave", key_variable=KEY_VARIABLES[0], detail=detail)
     if code:
         raise ToolError(f"Brave answered with an error ({detail})")
-    try:
-        answer = response.json()
-    except ValueError:
-        kind = one_line(response.content_type) or "none named"
-        raise ToolError(f"Brave's answer is not JSON (content type: {kind})") from None
-    if not isinstance(answer, dict):
-        raise ToolError("Brave's answer is JSON, but not an object")
-    return answer
+    return read_object(response, "Brave")
 
 
 def _api_error(response: HttpResponse) -> tuple[str, str]:
