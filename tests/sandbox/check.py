@@ -71,14 +71,23 @@ def run_as(arguments: argparse.Namespace, user: pwd.struct_passwd, directory: Pa
 
 
 def copy_interpreter(target: Path) -> Path:
-    """A copy of this interpreter with this environment's packages, readable by everyone."""
-    skip = shutil.ignore_patterns("__pycache__", "test", "*.a", "site-packages", "share", "include")
-    shutil.copytree(sys.base_prefix, target, symlinks=True, ignore=skip)
+    """An interpreter with this environment's packages that everyone can read.
+
+    The system's Python where it is of the same version, else a copy of this one: that works only where it does not
+    look for its own library in a place that the user cannot read.
+    """
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    system = shutil.which(version, path="/usr/bin:/usr/local/bin")
+    if system:
+        subprocess.run([system, "-m", "venv", "--without-pip", str(target)], check=True)
+    else:
+        skip = shutil.ignore_patterns("__pycache__", "test", "*.a", "site-packages", "share", "include")
+        shutil.copytree(sys.base_prefix, target, symlinks=True, ignore=skip)
     heavy = shutil.ignore_patterns(
-        "__pycache__", "torch*", "nvidia*", "llama_cpp*", "*.gguf", "*editable*", "arriero*"
+        "__pycache__", "torch*", "nvidia*", "llama_cpp*", "*.gguf", "*editable*", "arriero*", "mypy*", "tests"
     )
-    shutil.copytree(sysconfig.get_path("purelib"), target / "lib" / version / "site-packages", ignore=heavy)
+    packages = target / "lib" / version / "site-packages"
+    shutil.copytree(sysconfig.get_path("purelib"), packages, ignore=heavy, dirs_exist_ok=True)
     return target / "bin" / version
 
 

@@ -106,13 +106,13 @@ class Gateway:
                 os.close(descriptor)
             inside_walls.die_with(gateway)
             os.setsid()
+            inside_walls.die_first()
             inside_walls.restrict_files(self._config["landlock"])
             sys.argv[:] = ["kernel"]
 
             def before_code() -> None:
                 os.nice(_NICE)  # only now: a start should not wait for whatever keeps the machine busy
-                if not self._config["namespaces"]:
-                    inside_walls.load_filter(base64.b64decode(self._config["kernel_filter"]))
+                inside_walls.load_filter(base64.b64decode(self._config["kernel_filter"]))
                 facts = inside_walls.report_inner(self._config["must_not_list"])
                 os.write(report_end, json.dumps(facts).encode())
                 os.close(report_end)

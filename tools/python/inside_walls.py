@@ -3,6 +3,7 @@
 Numbers are from ``linux/prctl.h``, ``linux/landlock.h``, ``linux/capability.h`` and ``asm/unistd.h``.
 """
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -94,6 +95,12 @@ def die_with(parent: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, so that none gets out of sight."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_first() -> None:
+    """Be the one whom a machine out of memory ends, rather than the caller."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("800")
 
 
 def hide_memory() -> None:

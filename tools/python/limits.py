@@ -13,7 +13,7 @@ class SandboxLimits:
 
     wall_s: float = 60.0
     interrupt_grace_s: float = 2.0
-    cancel_grace_s: float = 1.0
+    cancel_grace_s: float = 2.0
     start_s: float = 60.0
     cpu_s: int | None = None
     memory_mb: int = 2048

@@ -174,9 +174,9 @@ def configuration(
 ) -> dict[str, Any]:
     """What the boot code is told."""
     namespaces = variant.level == "bubblewrap"
-    every = seccomp.Policy()
-    outer = every if namespaces else seccomp.Policy(families=(seccomp.AF_UNIX,))
-    inner = every if namespaces else seccomp.Policy(families=(), namespaces=False)
+    families = seccomp.Policy().families
+    outer = seccomp.Policy(families if namespaces else (seccomp.AF_UNIX,), may_hide=True)
+    inner = seccomp.Policy(families if namespaces else (), namespaces)
     return {
         "probe": probe,
         "namespaces": namespaces,

@@ -85,9 +85,11 @@ class Child:
     ) -> None:
         self.variant = variant
         self._lock = threading.Lock()
+        self._ended = False
         self._init: int | None = None
         self._init_descriptor: int | None = None
         self._info: int | None = None
+        self._kernel_group: int | None = None
         self._scratch: str | None = None
         self._scratch_lock: int | None = None
         self.namespaces: dict[str, str] = {}
@@ -203,8 +205,9 @@ class Child:
     def kill(self) -> None:
         """End every process of the sandbox now; any thread may, any number of times."""
         with self._lock:
-            if self._popen.returncode is not None and self._init_descriptor is None and self._info is None:
+            if self._ended:
                 return
+            self._ended = True
             # Killing bwrap alone in its first moments leaves what it has just started running.
             self.find_init(2.0)
             if self._init_descriptor is not None:
@@ -213,7 +216,9 @@ class Child:
                 os.close(self._init_descriptor)
                 self._init_descriptor = None
             if self.variant.level == "landlock":
-                self._kill_groups()
+                if self._popen.returncode is None:
+                    self._kill_groups()
+                self._kill_orphans()
             self._popen.kill()
             if self._info is not None:
                 os.close(self._info)
@@ -229,6 +234,23 @@ class Child:
                     os.killpg(group, signal.SIGKILL)
             except OSError:
                 continue
+
+    def started(self) -> None:
+        """Note the kernel's process group, for when the gateway is gone and nobody else knows it."""
+        if self.variant.level == "landlock":
+            for pid in descendants(self.pid)[1:]:
+                with contextlib.suppress(OSError):
+                    self._kernel_group = os.getpgid(pid)
+
+    def _kill_orphans(self) -> None:
+        # A group's number can be another's by now, so only filtered processes of its own session are meant.
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._kernel_group else ():
+            with contextlib.suppress(OSError):
+                if (
+                    os.getsid(pid) == self._kernel_group
+                    and "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
+                ):
+                    os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill, wait, and free the descriptors and the scratch directory."""

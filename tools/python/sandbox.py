@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.util
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -54,7 +55,8 @@ class _Held:
     def close(self) -> "Future[None]":
         self._closed = True
         if self.session is not None:
-            self.session.kill("closed")  # from here, so that a running cell does not hold it up
+            # Not in the worker, which may be busy with a cell; not here, where an event loop would wait.
+            threading.Thread(target=self.session.kill, args=("closed",), daemon=True).start()
         done = self._worker.submit(self._free)
         self._worker.end()
         return done

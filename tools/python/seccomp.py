@@ -21,6 +21,7 @@ _LOAD, _EQ, _GE, _GT, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x
 NEWEST_REVIEWED = 466  # removexattrat, Linux 6.13
 _CLONE_NEW = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_PR_SET_DUMPABLE = 4
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 _SOCK_STREAM, _SOCK_SEQPACKET = 1, 5
 
@@ -92,7 +93,7 @@ _OWN_PROCESS_ONLY: dict[str, tuple[int, int, int]] = {
 }  # fmt: skip
 _BY_ARGUMENT: dict[str, tuple[int, int]] = {
     "clone": (56, 220), "socket": (41, 198), "socketpair": (53, 199), "ioctl": (16, 29),
-    "personality": (135, 92), "setpriority": (141, 140),
+    "personality": (135, 92), "setpriority": (141, 140), "prctl": (157, 167),
 }  # fmt: skip
 
 Instruction = tuple[int, int, int, int]
@@ -124,11 +125,13 @@ class Policy:
     """What a filter allows beyond the common rules.
 
     ``families`` are the address families that ``socket`` may open; none at all where nothing else guards the
-    host's sockets. ``namespaces`` says that the process has a pid namespace and a file system of its own.
+    host's sockets. ``namespaces`` says that the process has a pid namespace and a file system of its own,
+    ``may_hide`` that it may close its memory to others.
     """
 
     families: tuple[int, ...] = (AF_UNIX, AF_INET, AF_INET6)
     namespaces: bool = True
+    may_hide: bool = False
 
 
 def build(policy: Policy, machine: str | None = None) -> bytes:
@@ -175,6 +178,10 @@ def _blocks(policy: Policy, column: Column) -> Iterator[list[Instruction]]:
 def _argument_rules(policy: Policy, column: Column) -> Iterator[list[Instruction]]:
     number = {name: numbers[column] for name, numbers in _BY_ARGUMENT.items()}
     yield _when(number["clone"], [_low(0), (_ANY_BIT, _CLONE_NEW, 0, 1), _refuse(errno.EPERM), _PASS])
+    if not policy.may_hide:
+        # A process that cannot be dumped is also hidden from the watchdog of an ordinary user.
+        on = [_low(1), (_EQ, 1, 1, 0), _refuse(errno.EPERM), _PASS]
+        yield _when(number["prctl"], [_low(0), (_EQ, _PR_SET_DUMPABLE, 1, 0), _PASS, *on])
     yield _when(number["socket"], _socket(policy.families))
     pair = [_low(0), (_EQ, AF_UNIX, 1, 0), _refuse(errno.EAFNOSUPPORT)]
     if policy.namespaces:

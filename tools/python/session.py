@@ -16,7 +16,7 @@ from .watchdog import Watchdog
 from .wire import Closed, FrameReader, FrameWriter
 
 OnOutput = Callable[[str, str], None]
-_RESEND_S = 0.25
+_RESEND_S = 0.7
 _SIGNALS = {
     4: "illegal instruction",
     6: "aborted",
@@ -74,6 +74,7 @@ class Session:
         except BaseException:
             self.close()
             raise
+        self._child.started()
         self._watchdog = Watchdog(self._child, self.limits, self.kill)
 
     @property

@@ -78,9 +78,10 @@ def proportional(pids: list[int]) -> int:
     """Bytes of memory in core, shared pages divided among those who share them."""
     total = 0
     for pid in pids:
-        for line in _lines(f"/proc/{pid}/smaps_rollup"):
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
+        rollup = _lines(f"/proc/{pid}/smaps_rollup")
+        total += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:"))
+        if not rollup:  # hidden, so its share is taken for all it has
+            total += resident([pid])
     return total
 
 

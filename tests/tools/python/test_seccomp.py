@@ -69,6 +69,9 @@ def test_ordinary_calls_pass(policy: Policy) -> None:
         (53, (1, 2, 0), ALLOW),
         (53, (2, 1, 0), refused(errno.EAFNOSUPPORT)),
         (90, (), ALLOW),  # chmod
+        (157, (4, 0), refused(errno.EPERM)),  # prctl: hiding from the watchdog
+        (157, (4, 1), ALLOW),
+        (157, (38, 1), ALLOW),
     ],
 )
 def test_decisions_with_namespaces(number: int, arguments: tuple[int, ...], expected: int) -> None:
@@ -102,6 +105,10 @@ def test_other_architectures_are_killed() -> None:
     assert decide(program, 0x40000000 | 1) == KILL_PROCESS  # x32
     assert decide(build(FULL, "aarch64"), 117, audit=ARM) == refused(errno.EPERM)
     assert decide(build(FULL, "aarch64"), 63, audit=ARM) == ALLOW
+
+
+def test_the_gateway_may_hide() -> None:
+    assert decide(build(Policy(may_hide=True), "x86_64"), 157, 4, 0) == ALLOW
 
 
 def test_unknown_architecture_is_said() -> None:
