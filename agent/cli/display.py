@@ -122,6 +122,7 @@ class Display:
         self._doing: Callable[[float], str] = lambda waited: ""
         self._since = time.monotonic()
         self._pieces = 0
+        self._latest = ""
 
     @property
     def console(self) -> "Console":
@@ -148,8 +149,14 @@ class Display:
                 self._wait(lambda waited: f"writing a call, {pieces} tokens", restart=pieces == 1)
             case ev.ToolCallStarted():
                 self._start_call(event)
+            case ev.ToolOutputDelta(text=text):
+                self._latest = neutral(text).rstrip().rpartition("\n")[2] or self._latest
             case ev.ToolCallFinished():
                 self._finish_call(event)
+            case ev.GuardrailChecked(action=action) if action != "allow":
+                self.notice(f"{event.screen} ({event.place}): {action} {event.reason}".rstrip(), "yellow")
+            case ev.ContextCompacted():
+                self.notice(f"taken out of the context: {event.removed}", "yellow")
             case ev.ModelRetried(reason=reason):
                 self.notice(f"the model wrote a call that cannot be read and is asked again: {reason}")
             case ev.StepFinished():
@@ -190,7 +197,8 @@ class Display:
         self._running[event.call_id] = event
         self._break()
         mark, name = self._terminal.symbol("●", "*"), short_name(event.name)
-        self._wait(lambda waited: f"{mark} {name}  {waited:.1f}s  (Ctrl-C stops it)")
+        self._latest = ""
+        self._wait(lambda waited: f"{mark} {name}  {waited:.1f}s  {self._latest or '(Ctrl-C stops it)'}")
 
     def _finish_call(self, event: ev.ToolCallFinished) -> None:
         from .panels import print_call

@@ -1,5 +1,6 @@
 """Says what keeps a question from being answered here, each with what mends it."""
 
+import os
 import sys
 
 from arriero.agent.backends import ModelError
@@ -31,15 +32,20 @@ def examine(settings: Settings) -> Exit:
     report = load(lambda: Sandbox.probe(settings.sandbox))
     ready = ready and report.level is not None
     say(bad if report.level is None else note if report.reason else good, report.line)
-    for name, found, key_help in _keys():
-        say(good if found else note, f"{name}: key is set" if found else key_help)
+    for name, found, lacking in _keyed_tools():
+        say(good if found else note, f"{name}: set up" if found else lacking)
     return Exit.OK if ready else Exit.NOT_READY
 
 
-def _keys() -> list[tuple[str, bool, str]]:
-    from arriero.tools import search, wolfram
+def _keyed_tools() -> list[tuple[str, bool, str]]:
+    from arriero.tools import ToolError, search, wolfram
 
+    named = os.environ.get(search.PROVIDER_VARIABLE, "").strip()
+    try:
+        found, lacking = search.from_env() is not None, search.help_for(named or None)
+    except ToolError as error:
+        found, lacking = False, f"{search.PROVIDER_VARIABLE}: {error}"
     return [
-        ("search", search.BraveSearch.from_env() is not None, search.KEY_HELP),
+        ("search", found, lacking),
         ("Wolfram|Alpha", wolfram.WolframAlpha.from_env() is not None, wolfram.KEY_HELP),
     ]

@@ -1,6 +1,7 @@
 """Puts a model, tools and an agent together as the settings say, and takes them apart again."""
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from arriero.agent.agent import DEFAULT_INSTRUCTIONS, Agent
 from arriero.agent.backends import LlamaCppModel, Model, Sampling
 from arriero.agent.limits import Limits
-from arriero.tools import Tool
+from arriero.tools import Tool, ToolError
 
 from .exits import NotReady
 from .runner import PATIENCE, Runner, load
@@ -134,9 +135,13 @@ class Session:
         return PythonTool(level=self.settings.sandbox, spare=False), ""
 
     def _make_search(self) -> tuple[Tool | None, str]:
-        from arriero.tools.search import KEY_HELP, BraveSearch
+        from arriero.tools.search import PROVIDER_VARIABLE, from_env, help_for
 
-        return BraveSearch.from_env(), KEY_HELP
+        named = os.environ.get(PROVIDER_VARIABLE, "").strip()
+        try:
+            return from_env(), help_for(named or None)
+        except ToolError as error:
+            raise NotReady(f"{PROVIDER_VARIABLE}: {error}") from error
 
     def _make_wolfram(self) -> tuple[Tool | None, str]:
         from arriero.tools.wolfram import KEY_HELP, WolframAlpha

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -190,5 +191,23 @@ def test_python_in_a_conversation(window: Open, script: Callable[..., str], tmp_
 
     one.enter("/tools off python")
     one.prompt_after("python is off; the conversation begins anew")
+    one.enter("/quit")
+    assert one.wait_end() == 0
+
+
+@pytest.mark.skipif(
+    not (resources.files("arriero.agent.models") / "bundled.gguf").is_file(),
+    reason="the bundled model is not there",
+)
+@pytest.mark.skipif(Sandbox.probe().level is None, reason="no level of the sandbox works here")
+def test_the_bundled_model_in_a_conversation(window: Open) -> None:
+    one = window()
+    text = " ".join(one.prompt_after("demonstration", BOOT).split())
+    assert "arriero -m llama-3.1-8b-instruct.gguf" in text
+    one.enter("What is 23 * 47?")
+    text = one.prompt_after("1081", BOOT)
+    assert "╭─ python" in text
+    one.enter("What is 6 * 7?")
+    one.prompt_after("42", BOOT)
     one.enter("/quit")
     assert one.wait_end() == 0

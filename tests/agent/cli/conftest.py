@@ -1,4 +1,5 @@
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,13 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARRIERO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "60")
-    for name in ("NO_COLOR", "FORCE_COLOR", "ARRIERO_MODEL", "BRAVE_SEARCH_API_KEY", "BRAVE_API_KEY"):
+    for name in list(os.environ):
+        if (
+            name.startswith(("ARRIERO_", "BRAVE_", "TAVILY_", "SEARXNG_", "WOLFRAM_"))
+            and name != "ARRIERO_HOME"
+        ):
+            monkeypatch.delenv(name)
+    for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -194,3 +194,21 @@ def test_the_doctor_names_what_is_missing(script: Write) -> None:
     sick = invoke("doctor", "-m", "/nowhere.gguf")
     assert sick.exit_code == 6
     assert "there is no model file /nowhere.gguf" in sick.stdout
+
+
+def test_an_unknown_search_provider_is_exit_code_6(script: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARRIERO_SEARCH", "altavista")
+    result = invoke("-m", script("x"), "--tool", "search", "hi")
+    assert result.exit_code == 6
+    assert "ARRIERO_SEARCH: there is no search provider 'altavista'" in result.stderr
+    assert "altavista" in invoke("doctor", "-m", script("x")).stdout
+
+
+def test_a_search_provider_that_was_named_says_what_it_lacks(
+    script: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARRIERO_SEARCH", "tavily")
+    monkeypatch.delenv("TAVILY_API_KEY", raising=False)
+    result = invoke("-m", script("x"), "--tool", "search", "hi")
+    assert result.exit_code == 6
+    assert "TAVILY_API_KEY" in result.stderr

@@ -161,6 +161,23 @@ def test_waiting_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
     assert show([step, None])[1] == ""
 
 
+def test_a_running_tool_shows_its_latest_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arriero.agent.cli.display._PATIENCE", 0.0)
+    _, start, _ = call_events()
+    output = event(ev.ToolOutputDelta, call_id="c1", stream="stdout", text="epoch 1\nepoch 2\x1b[0m\n")
+    _, err, _ = show([start, None, output, None], terminal=True)
+    assert "● python  0.0s  (Ctrl-C stops it)" in err
+    assert "● python  0.0s  epoch 2" in err
+
+
+def test_screens_that_object_and_a_context_that_shrank_are_said() -> None:
+    allowed = event(ev.GuardrailChecked, place="input", screen="guard", action="allow")
+    blocked = event(ev.GuardrailChecked, place="input", screen="guard", action="block", reason="S1")
+    compacted = event(ev.ContextCompacted, removed="2 results", tokens_before=9, tokens_after=5)
+    _, err, _ = show([allowed, blocked, compacted])
+    assert err == "guard (input): block S1\ntaken out of the context: 2 results\n"
+
+
 def test_a_status_line_never_wraps(screen: Any) -> None:
     status = StatusLine(Terminal(screen, True, False, True))
     status.show("x" * 500)
