@@ -113,7 +113,10 @@ def python_error(source: Source, program: str) -> tuple[Turn, str]:
     line = source.pick(_ERRORS).replace("{w}", source.word()).replace("{s}", source.phrase(2, 6))
     first = program.splitlines()[0]
     kind = source.rng.random()
-    if kind < 0.35:
+    if kind < 0.25:
+        frames = "".join(f"  line {source.int(1, 9)}, in {name}\n" for name in _frames(source))
+        trace = f"Traceback (most recent call last):\n{frames}{line}"
+    elif kind < 0.4:
         trace = f'Traceback (most recent call last):\n  File "<stdin>", line 1, in <module>\n{line}'
     elif kind < 0.7:
         name = line.split(":")[0]
@@ -125,7 +128,23 @@ def python_error(source: Source, program: str) -> tuple[Turn, str]:
         trace = f"Cell In[{source.int(1, 9)}], line 1\n----> 1 {first}\n\n{line}"
     else:
         trace = line
-    return python_result(stderr=trace), line
+    printed = str(source.number(4)) if source.chance(0.1) else ""
+    return python_result(printed, trace), line
+
+
+def _frames(source: Source) -> list[str]:
+    return ["<module>"] + [source.word() for _ in range(source.pick([0, 0, 0, 1, 2]))]
+
+
+def python_stopped(source: Source) -> Turns:
+    """A run that was stopped or that never began, in the forms that the sandbox writes, and the answer."""
+    note = f"\n[{source.phrase(2, 7)}]" if source.chance(0.5) else ""
+    if source.chance(0.5):
+        streams = ("Timed out", "Timed out") if source.chance(0.8) else ("", "")
+        stopped = python_result(*streams, status="timeout")
+        return [result(stopped.text + note, stopped.name), answer("The code did not finish in time.")]
+    broken = python_result(status="error", stderr=source.phrase(2, 6) if source.chance(0.3) else "")
+    return [result(broken.text + note, broken.name), answer("The code could not be run.")]
 
 
 def after_python(
@@ -136,10 +155,8 @@ def after_python(
     if kind < 0.05:
         failed, line = python_error(source, program)
         return [failed, answer(f"Python reported an error: {line}")]
-    if kind < 0.06:
-        return [python_result(status="timeout"), answer("The code did not finish in time.")]
     if kind < 0.07:
-        return [python_result(status="error"), answer("The code could not be run.")]
+        return python_stopped(source)
     if kind < 0.08:
         return [python_result(), answer("The code printed nothing.")]
     printed = run(program) if true else ""

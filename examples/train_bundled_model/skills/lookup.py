@@ -130,20 +130,25 @@ def sentence(source: Source) -> str:
     return out[:1].upper() + out[1:]
 
 
+def _entry(source: Source, title: str, url: str, about: str, order: float) -> dict[str, object]:
+    """One hit, with its fields in one of the orders and with the extras that search services give."""
+    entry: dict[str, object] = {"title": title, "url": url, "description": about}
+    entry = {"type": "search_result", **entry} if order < 0.7 else {**entry, "type": "search_result"}
+    if source.chance(0.15):
+        entry["date"] = source.day().isoformat()
+    if source.chance(0.1):
+        entry["extra_snippets"] = [sentence(source) for _ in range(source.int(1, 2))]
+    return entry
+
+
 def hits(source: Source, query: str, first: str, url: str) -> str:
     """Search results in the reference's form."""
     top = []
+    order = source.rng.random()
     for i in range(source.pick([1, 1, 2, 2, 3])):
         title = query.capitalize() if source.chance(0.15) else source.phrase(1, 4)
         about = first if i == 0 else sentence(source) + "."
-        top.append(
-            {
-                "type": "search_result",
-                "title": title,
-                "url": url if i == 0 else _url(source),
-                "description": about,
-            }
-        )
+        top.append(_entry(source, title, url if i == 0 else _url(source), about, order))
     return json.dumps({"query": query, "top_k": top})
 
 
@@ -178,6 +183,8 @@ def search(source: Source) -> Turns:
     about = first + "."
     if source.chance(0.4):
         about += " " + sentence(source) + "."
+    elif source.chance(0.15):
+        about = first
     return [
         *start,
         result(hits(source, query, about, url), "brave_search"),
@@ -269,14 +276,18 @@ def wolfram_result(source: Source, query: str, text: str) -> str:
         ["Result", "Result", "Derivative", "Solution", "Decimal form", source.word().capitalize()]
     )
     meant = query if source.chance(0.6) else source.phrase(1, 4)
-    pods = [
-        {"title": "Input interpretation", "subpods": [{"title": "", "plaintext": meant}]},
+    first = source.pick(["Input interpretation", "Input interpretation", "Input"])
+    pods: list[dict[str, object]] = [
+        {"title": first, "subpods": [{"title": "", "plaintext": meant}]},
         {"title": title, "subpods": [{"title": "", "plaintext": text}], "primary": True},
     ]
     if source.chance(0.25):
         pods.append(
             {"title": source.phrase(1, 2), "subpods": [{"title": "", "plaintext": _pod_text(source)}]}
         )
+    if source.chance(0.2):
+        extra = source.pick(["id", "scanner", "position"])
+        pods = [{"title": pod["title"], extra: source.word().capitalize(), **pod} for pod in pods]
     return json.dumps({"queryresult": {"success": True, "inputstring": query, "pods": pods}})
 
 
