@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from ..dialog import DECLINE, Context, Turns, answer, user
 from ..words import Source
 from .arithmetic import arithmetic
@@ -9,43 +11,72 @@ from .functions import function, request
 from .lookup import question, wolfram_question
 from .programs import lists, numbers, plots, primes, strings
 
-_GREET = ["hi", "hello", "hey", "good morning", "good evening", "hello there", "hi there",
-    "good afternoon", "howdy",
-          "hey there", "greetings", "hello!", "Hi!", "hi, how are you?", "how are you?", "yo", "good day",
-          "Hello, model",
-          "hello {w}", "hi {w}", "hey {w}", "what's up?", "how is it going?"]  # fmt: skip
+
+def _joined(held_out: list[str], *columns: list[str]) -> list[str]:
+    """Every way to put one piece of each column together, but for the held-out wordings."""
+    kept = {text.lower().rstrip("!.?") for text in held_out}
+    every = ("".join(pieces) for pieces in itertools.product(*columns))
+    return [text for text in every if text.lower().rstrip("!.?") not in kept]
+
+
 _GREET_HELD = ["hello again", "Hi, good morning", "hey hey", "Hello, how are you?", "hello, {w}"]
-_THANKS = ["thanks", "thank you", "thank you very much", "thanks a lot", "thx", "great, thanks",
-    "thank you!", "many thanks",
-           "cool, thanks", "ok thanks", "perfect, thank you", "nice, thanks!", "awesome, thanks",
-           "good job"]  # fmt: skip
+_GREET = [
+    *_joined(
+        _GREET_HELD,
+        ["hi", "hello", "hey", "good morning", "good evening", "good afternoon", "good day", "greetings",
+         "howdy", "hi there", "hello there", "hey there"],
+        ["", "", " {w}", ", {w}", ", how are you?", ", nice to meet you", ", model", ", good evening",
+         " everyone"],
+    ),
+    "how are you?", "how are you doing?", "what's up?", "how is it going?", "yo", "hi hi", "are you there?",
+]  # fmt: skip
 _THANKS_HELD = ["thanks so much", "great, thank you", "ok, thank you very much"]
-_BYE = [
-    "bye",
-    "goodbye",
-    "see you",
-    "bye bye",
-    "good night",
-    "see you later",
-    "I am done",
-    "farewell",
-    "ciao",
-]
+_THANKS = [
+    *_joined(
+        _THANKS_HELD,
+        ["", "", "ok ", "ok, ", "great, ", "cool, ", "perfect, ", "nice, ", "awesome, ", "good, "],
+        ["thanks", "thank you", "thx", "many thanks", "thanks a lot", "thank you very much",
+         "thank you so much", "thanks for your help", "thanks for the answer", "thank you {w}"],
+    ),
+    "good job", "well done", "that helped", "very helpful",
+]  # fmt: skip
 _BYE_HELD = ["ok bye", "goodbye!", "bye, see you"]
-_WHO = ["who are you?", "what are you?", "what is your name?", "are you an AI?", "are you a real person?",
-    "who made you?",
-        "what model are you?", "are you ChatGPT?", "are you Llama?", "tell me about yourself",
-        "introduce yourself"]  # fmt: skip
+_BYE = _joined(
+    [*_BYE_HELD, "ok, bye"],
+    ["", "", "ok, ", "well, ", "alright, ", "thanks, "],
+    ["bye", "bye bye", "see you", "see you later", "see you tomorrow", "good night", "farewell", "ciao", "I am done",
+     "that is all", "have a nice day", "until next time", "talk to you later", "bye for now", "bye {w}"],
+)  # fmt: skip
 _WHO_HELD = ["who are you exactly?", "are you a model?", "tell me who you are"]
-_CAN = ["what can you do?", "help", "what can I ask you?", "how can you help me?", "what are you able to do?",
-        "which tools do you have?", "what tools do you have?", "help me", "show me what you can do",
-        "how does this work?",
-        "what do you do?", "what are your skills?", "/help", "?", "what can you help me with?"]  # fmt: skip
+_WHO = [
+    "who are you?", "what are you?", "what is your name?", "what's your name?", "are you an AI?", "who made you?",
+    "are you a real person?", "what model are you?", "which model is this?", "are you ChatGPT?", "are you Llama?",
+    "tell me about yourself", "introduce yourself", "please introduce yourself", "do you have a name?",
+    "who am I talking to?", "what kind of model are you?", "how big are you?", "how many parameters do you have?",
+    "are you a robot?", "are you human?", "are you a language model?", "what is this?", "what are you called?",
+    "who created you?", "where do you come from?", "are you GPT-4?", "tell me your name", "who is this?",
+    "say who you are", "are you a bot?", "are you a big model?", "so who are you?", "what exactly are you?",
+]  # fmt: skip
 _CAN_HELD = ["what are you good at?", "tell me what you can do", "what can you do for me?"]
-_REPEAT = ["Repeat: {x}", "Repeat after me: {x}", "Say: {x}", "Say {x}", "Echo {x}", "repeat {x}",
-    'Say "{x}"',
-           "Please repeat: {x}", "Echo: {x}", "Just say {x}"]  # fmt: skip
+_CAN = [
+    "what can you do?", "help", "what can I ask you?", "how can you help me?", "what are you able to do?",
+    "which tools do you have?", "what tools do you have?", "help me", "show me what you can do",
+    "how does this work?", "what do you do?", "what are your skills?", "/help", "?", "what can you help me with?",
+    "what can I do here?", "what do you know?", "how can you help?", "what can you do here?", "list your tools",
+    "what can I do with you?", "list your skills", "what are your abilities?", "what are your capabilities?",
+    "what are you capable of?", "can you help me?", "tell me your skills", "tell me about your tools",
+    "how do I use you?", "what should I ask you?", "give me some examples", "what can this do?", "I need help",
+    "what kind of questions can you answer?", "show me your tools", "what tools are there?",
+    "which questions can you answer?", "what can you do with your tools?", "explain what you can do",
+    "tell me how you can help", "what are you made for?", "what are you useful for?", "please help me",
+]  # fmt: skip
 _REPEAT_HELD = ["Please say: {x}", 'Repeat "{x}"', "echo this: {x}"]
+_REPEAT = _joined(
+    _REPEAT_HELD,
+    ["Repeat", "Say", "Echo", "Please repeat", "Please echo", "Please say", "Just say", "Repeat after me",
+     "Now say", "Say after me", "Repeat this", "Say this", "Can you say", "Just repeat"],
+    [": {x}", ": {x}", " {x}", ' "{x}"', ': "{x}"'],
+)  # fmt: skip
 _CANNOT = [
     "Write a poem about {x}", "Tell me a joke", "Tell me a joke about {x}", "Write a story about {x}",
     "Write an essay on {x}",
