@@ -15,7 +15,6 @@ from .limits import SandboxLimits
 from .plan import LIBRARIES, SETTINGS, Places, Variant, environment, python_roots, work_directory
 
 _PROC_HIDDEN = ("keys", "key-users", "kallsyms", "modules", "timer_list", "sched_debug", "latency_stats")
-_INSTALL = "install it with 'apt-get install bubblewrap' (or your system's package manager)"
 _USER = 1000
 
 
@@ -24,7 +23,7 @@ def program() -> tuple[str, frozenset[str]]:
     """The bwrap executable and the options it knows; raises SandboxUnavailable where it cannot be used."""
     path = shutil.which("bwrap", path="/usr/bin:/bin:/usr/local/bin") or shutil.which("bwrap")
     if path is None:
-        raise SandboxUnavailable(f"bubblewrap is not installed; {_INSTALL}")
+        raise SandboxUnavailable("bubblewrap is not installed")
     if os.stat(path).st_mode & stat.S_ISUID:
         raise SandboxUnavailable(
             f"{path} is setuid root, which arriero does not use; install the ordinary package"

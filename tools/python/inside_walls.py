@@ -57,9 +57,12 @@ def set_limits(limits: Mapping[str, int | None]) -> None:
 def drop_to(uid: int) -> None:
     """Become an unused user: no groups, no capabilities, no way back. The caller must be root."""
     drop_bounding_set()
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
+    try:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot become user {uid}: {error.strerror}") from error
     _prctl(_PR_SET_DUMPABLE, 1)  # the change of uid cleared it, and with it our own /proc/self
 
 
@@ -70,7 +73,9 @@ def drop_bounding_set() -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability of this process."""
+    """Give up every capability of this process; does nothing where it has none."""
+    if not capabilities():
+        return
     header = ctypes.create_string_buffer(struct.pack("<Ii", _CAPABILITY_VERSION_3, 0))
     nothing = ctypes.create_string_buffer(bytes(24))
     _check(_libc.syscall(_NR_CAPSET, header, nothing), "capset")

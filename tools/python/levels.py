@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from . import bwrap, inside_walls, plan, seccomp
+from . import bwrap, inside_walls, seccomp
 from .attest import missing_walls
 from .errors import SandboxBroken, SandboxUnavailable
 from .limits import SandboxLimits
@@ -43,10 +43,10 @@ class LevelReport:
     def line(self) -> str:
         """One line for people."""
         if self.level is None:
-            return f"Python tool refused: {self.reason}. {self.fix}"
+            return f"Python tool refused: {self.reason}. {self.fix}".rstrip()
         if not self.reason:
             return f"Python runs in a sandbox: {self.detail}"
-        return f"Python runs in a sandbox of the second level ({self.detail}): {self.reason}. {self.fix}"
+        return f"Python runs in a sandbox of the second level ({self.detail}): {self.reason}. {self.fix}".rstrip()
 
 
 def report(wanted: Wanted = "auto") -> LevelReport:
@@ -65,7 +65,7 @@ def report(wanted: Wanted = "auto") -> LevelReport:
     return LevelReport(None, "", both, fix or _fix(""))
 
 
-_LANDLOCK = "Landlock and seccomp, no sockets, files and memory watched from outside; no namespaces"
+_LANDLOCK = "Landlock and seccomp, no network, without namespaces"
 
 
 def choose(wanted: Wanted = "auto") -> Variant:
@@ -123,7 +123,8 @@ def _candidates(level: LevelName) -> list[Variant]:
     nested = (
         [True, False] if "--disable-userns" in options and "--assert-userns-disabled" in options else [False]
     )
-    users = [False] if os.geteuid() == 0 else [True]
+    # Root of a container that is an ordinary user outside may have no other user to drop to.
+    users = [False, True] if os.geteuid() == 0 else [True]
     return [
         Variant("bubblewrap", user_namespace=user, nested_lock=lock and user, own_proc=proc)
         for user in users
@@ -166,19 +167,14 @@ def _in_own_thread(work: Callable[[], str]) -> str:
 def _fix(reason: str) -> str:
     if sys.platform != "linux":
         return "Run arriero on Linux, in a Linux container, or in WSL 2."
-    if "not installed" in reason:
-        return "" if "apt-get" in reason else "Install bubblewrap."
-    if (
-        "userns" in reason
-        or "namespace" in reason
-        or "Operation not permitted" in reason
-        or "uid map" in reason
-    ):
-        return (
-            "For the full one allow user namespaces: "
-            "sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, "
-            "user.max_user_namespaces above 0, or a container started with --security-opt seccomp=unconfined."
-        )
-    if plan.python_roots.cache_info().currsize == 0:
-        return "Move Python's environment as said."
-    return "Install bubblewrap 0.8 or newer, or Linux 6.12 or newer with Landlock."
+    if "Python lives" in reason:
+        return ""  # says it itself
+    if "not installed" in reason or "does not run" in reason:
+        return "For the full one install it: apt-get install bubblewrap, or by your system's package manager."
+    if "setuid" in reason or not reason:
+        return "Install bubblewrap 0.8 or newer, or use Linux 6.12 or newer with Landlock."
+    return (
+        "For the full one allow user namespaces: "
+        "sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, "
+        "user.max_user_namespaces above 0, or a container started with --security-opt seccomp=unconfined."
+    )
