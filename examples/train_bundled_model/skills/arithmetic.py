@@ -6,12 +6,12 @@ from ..dialog import Turns, after_python, answer, code, python_result, user
 from ..words import Source
 
 _WORDS = {
-    "+": (["plus", "+", "+"], ["added to"]),
-    "-": (["minus", "-", "-", "less"], ["take away"]),
-    "*": (["times", "*", "*", "x", "multiplied by"], ["×"]),
-    "/": (["divided by", "/", "/", "over"], ["÷"]),
-    "%": (["modulo", "mod", "%"], ["modulo"]),
-    "//": (["//"], ["//"]),
+    "+": ["plus", "+", "+", "+", "plus", "added to"],
+    "-": ["minus", "-", "-", "minus", "less", "take away"],
+    "*": ["times", "*", "*", "x", "times", "multiplied by", "×"],
+    "/": ["divided by", "/", "/", "divided by", "over", "÷"],
+    "%": ["modulo", "mod", "%"],
+    "//": ["//"],
 }
 _ASK = [
     "What is {e}?", "What is {e}?", "What's {e}?", "Compute {e}", "Calculate {e}.", "{e}", "{e} = ?",
@@ -73,7 +73,7 @@ def two_numbers(source: Source) -> Turns:
     if source.chance(0.04):
         a, b = str(source.int(0, 12)), str(source.int(1, 12))
         shown_a, shown_b = SMALL[int(a)], SMALL[int(b)]
-    spoken = source.wording(*_WORDS[sign])
+    spoken = source.pick(_WORDS[sign])
     tight = source.chance(0.4) and not spoken.isalpha() and " " not in spoken
     expression = f"{shown_a}{'' if tight else ' '}{spoken}{'' if tight else ' '}{shown_b}"
     program = _show(f"{a} {sign} {b}", sign == "/" or "." in a + b)
@@ -137,7 +137,7 @@ def power(source: Source) -> Turns:
     n = source.number(6)
     shape = source.wording(
         ["the square root of {n}", "sqrt({n})", "square root of {n}", "sqrt of {n}", "the root of {n}"],
-        ["the square root of {n}", "sqrt {n}"],
+        ["the square root of {n}", "square root of {n}"],
     )
     program = f"import math\nprint(round(math.sqrt({n}), 4))"
     return _finish(source, ask(source, shape.format(n=n)), program)
@@ -150,19 +150,31 @@ def percent(source: Source) -> Turns:
     kind = source.rng.random()
     if kind < 0.6:
         shape = source.wording(
-            ["{p}% of {n}", "{p} percent of {n}", "{p} % of {n}", "a {p}% tip on {n}"],
-            ["{p} per cent of {n}"],
+            ["{p}% of {n}", "{p} percent of {n}", "{p} % of {n}", "{p} per cent of {n}", "a {p}% tip on {n}"],
+            ["{p}% of {n}", "{p} percent of {n}"],
         )
         return _finish(source, ask(source, shape.format(p=p, n=n)), rounded(f"{n} * {p} / 100"))
     if kind < 0.8:
         shape = source.wording(
-            ["{n} plus {p}%", "{n} increased by {p}%", "{n} increased by {p} percent", "{n} + {p}%"],
-            ["{n} raised by {p}%"],
+            [
+                "{n} plus {p}%",
+                "{n} increased by {p}%",
+                "{n} raised by {p}%",
+                "{n} increased by {p} percent",
+                "{n} + {p}%",
+            ],
+            ["{n} increased by {p}%"],
         )
         return _finish(source, ask(source, shape.format(p=p, n=n)), rounded(f"{n} * (1 + {p} / 100)"))
     shape = source.wording(
-        ["{n} minus {p}%", "{n} reduced by {p}%", "{n} with a {p}% discount", "{n} - {p}%"],
-        ["{n} decreased by {p}%"],
+        [
+            "{n} minus {p}%",
+            "{n} reduced by {p}%",
+            "{n} decreased by {p}%",
+            "{n} with a {p}% discount",
+            "{n} - {p}%",
+        ],
+        ["{n} reduced by {p}%"],
     )
     return _finish(source, ask(source, shape.format(p=p, n=n)), rounded(f"{n} * (1 - {p} / 100)"))
 

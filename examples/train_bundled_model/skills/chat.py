@@ -57,9 +57,10 @@ _WHO = [
     "who created you?", "where do you come from?", "are you GPT-4?", "tell me your name", "who is this?",
     "say who you are", "are you a bot?", "are you a big model?", "so who are you?", "what exactly are you?",
 ]  # fmt: skip
-_CAN_HELD = ["what are you good at?", "tell me what you can do", "what can you do for me?"]
+_CAN_HELD = ["show me what you can help me with", "tell me what you can do", "what can you do for me?"]
 _CAN = [
-    "what can you do?", "help", "what can I ask you?", "how can you help me?", "what are you able to do?",
+    "what can you do?", "help", "what can I ask you?", "what are you good at?", "how can you help me?",
+    "what are you able to do?",
     "which tools do you have?", "what tools do you have?", "help me", "show me what you can do",
     "how does this work?", "what do you do?", "what are your skills?", "/help", "?", "what can you help me with?",
     "what can I do here?", "what do you know?", "how can you help?", "what can you do here?", "list your tools",

@@ -24,7 +24,10 @@ _STRIP = [
     "Google {x}",
     "I want to know the {x}", "Do you know the {x}?", "What are the {x}?", "Search the web for {x}",
     "Find out the {x}", "Check the {x}", "Give me the {x}", "What was the {x}?", "Who was the {x}?",
-    "Search the internet for {x}", "Find information about {x}", "Tell me about {x}", "What is {x}?",
+    "Tell me who the {x} is", "Can you say what the {x} is?", "I wonder what the {x} is",
+    "Do you know who the {x} is?",
+    "Say what the {x} is", "Find out what the {x} is", "Search the internet for {x}",
+    "Find information about {x}", "Tell me about {x}", "What is {x}?",
     "Who is {x}?",
     "search: {x}", "Could you search for {x}?", "Web search: {x}", "Please look up {x}", "{x}",
 ]  # fmt: skip

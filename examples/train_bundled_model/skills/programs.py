@@ -112,8 +112,9 @@ STRING_TASKS: tuple[Task, ...] = (
           "How often does the letter {c} appear in {q}?",
           "How many times does the letter {c} appear in {q}?"),
          ("Count how often {c} occurs in {q}",), 'print("{s}".count("{c}"))'),
-    Task(("Replace {c} with {d} in {q}", "In {q}, replace {c} by {d}", "Replace every {c} with {d} in {q}"),
-         ("Swap {c} for {d} in {q}",), 'print("{s}".replace("{c}", "{d}"))'),
+    Task(("Replace {c} with {d} in {q}", "In {q}, replace {c} by {d}", "Replace every {c} with {d} in {q}",
+    "Swap {c} for {d} in {q}"),
+         ("Replace each {c} with {d} in {q}",), 'print("{s}".replace("{c}", "{d}"))'),
     Task(("Print {q}", "Print {q} with Python", "Use Python to print {q}", "Write a program that prints {q}"),
          ("Make Python print {q}",), 'print("{s}")'),
 )  # fmt: skip
@@ -150,7 +151,7 @@ LIST_TASKS: tuple[Task, ...] = (
     Task(("How many numbers are in {l}?", "Count the numbers in {l}", "length of the list {l}"),
          ("How long is the list {l}?",), "print(len([{L}]))"),
     Task(("Reverse the list {l}", "Reverse these numbers: {l}", "Put {l} in reverse order"),
-         ("Turn the list {l} around",), "print([{L}][::-1])"),
+         ("Reverse the numbers {l}",), "print([{L}][::-1])"),
 )  # fmt: skip
 _DATE = "from datetime import date\n"
 DATE_TASKS: tuple[Task, ...] = (
