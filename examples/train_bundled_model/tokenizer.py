@@ -55,7 +55,11 @@ def train(texts: Iterable[str], size: int, spaced: int) -> Tokenizer:
     frequent = [w for w, _ in words.most_common() if w in known and w.isalpha() and w.isascii()][:spaced]
     merges += [(_SPACE, w) for w in frequent]
     tokens = alphabet + [a + b for a, b in merges]
-    tokens = list(dict.fromkeys(tokens))
+    return build(list(dict.fromkeys(tokens)), merges)
+
+
+def build(tokens: list[str], merges: list[tuple[str, ...]]) -> Tokenizer:
+    """The tokenizer of a vocabulary without control tokens, which follow after it."""
     out = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges))
     out.pre_tokenizer = _splitter(_LLAMA_BPE)
     out.decoder = decoders.ByteLevel()
