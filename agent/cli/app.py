@@ -256,14 +256,12 @@ def _check_dialect(name: str | None) -> None:
 def _set_up_logging(debug: bool) -> None:
     import logging
 
-    root = logging.getLogger("arriero")
     if debug:
         logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
-        root.setLevel(logging.DEBUG)
-    else:
-        # Without a handler, Python writes warnings of libraries onto the terminal.
-        root.addHandler(logging.NullHandler())
-        root.propagate = False
+        logging.getLogger("arriero").setLevel(logging.DEBUG)
+    elif not logging.getLogger().handlers:
+        # Without any handler, Python itself writes warnings of libraries onto the terminal.
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _chat(options: dict[str, Any]) -> None:
