@@ -31,7 +31,7 @@ class PdfText:
         """The title in the file's metadata; empty when there is none."""
         try:
             found = self._reader.metadata
-            return "" if found is None else str(found.title or "")
+            return "" if found is None else _storable(str(found.title or ""))
         except Exception:  # as below
             return ""
 
@@ -43,7 +43,7 @@ class PdfText:
             raise PdfError(f"the PDF is broken ({type(error).__name__})") from None
         for number in range(min(count, max_pages)):
             try:
-                yield self._reader.pages[number].extract_text()
+                yield _storable(self._reader.pages[number].extract_text())
             except (
                 Exception
             ):  # from a broken file pypdf raises whatever Python meets, not its own errors alone
@@ -62,6 +62,11 @@ def read_pdf(body: bytes, *, max_chars: int) -> tuple[str, str]:
         if read > max_chars:
             break
     return document.title, "\n\n".join(texts)
+
+
+def _storable(text: str) -> str:
+    """A file's tables of characters may name half a surrogate pair, which no UTF-8 text can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _open(stream: IO[bytes]) -> "pypdf.PdfReader":
