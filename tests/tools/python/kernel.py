@@ -12,7 +12,7 @@ from arriero.tools.python import Execution, Sandbox, SandboxLimits
 Result = TypeVar("Result")
 
 LIMITS = SandboxLimits(
-    wall_s=60, interrupt_grace_s=4, start_s=120, memory_mb=700, address_space_mb=1500, processes=40, tasks=90,
+    wall_s=240, interrupt_grace_s=4, start_s=120, memory_mb=700, address_space_mb=1500, processes=40, tasks=90,
     work_mb=64, tmp_mb=32, shm_mb=32, home_mb=16, inodes=5000, output_chars=200_000, upload_mb=2, download_mb=2,
 )  # fmt: skip
 
@@ -28,7 +28,7 @@ class Kernel:
         self._thread.start()
 
     def wait(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(240)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(400)
 
     def run(self, code: str, wall_s: float | None = None) -> Execution:
         return self.wait(self.sandbox.execute(code, wall_s))

@@ -90,7 +90,7 @@ def test_sizes_are_limited(kernel: Kernel) -> None:
 def test_images(kernel: Kernel) -> None:
     pytest.importorskip("matplotlib")
     done = kernel.run("import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show()")
-    assert [image.mime for image in done.images] == ["image/png"]
+    assert [image.mime for image in done.images] == ["image/png"], done
     assert done.images[0].data.startswith(b"\x89PNG")
 
 
