@@ -29,10 +29,11 @@ class Request:
     path: str
     query: list[tuple[str, str]]
     headers: dict[str, str]
+    body: bytes = b""
 
 
 class Loopback:
-    """Answers the n-th GET with the n-th reply, and every further one with the last."""
+    """Answers the n-th request with the n-th reply, and every further one with the last."""
 
     def __init__(self, *replies: Reply) -> None:
         self.replies = list(replies)
@@ -71,11 +72,15 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
 
+    def do_POST(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         loopback = self.server.loopback
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        loopback.requests.append(Request(parts.path, parse_qsl(parts.query), headers))
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        loopback.requests.append(Request(parts.path, parse_qsl(parts.query), headers, body))
         reply = loopback.replies[min(len(loopback.requests), len(loopback.replies)) - 1]
         self.close_connection = True
         loopback.stopping.wait(reply.delay)
@@ -143,6 +148,79 @@ def brave_error(status: int, code: str, detail: str, headers: dict[str, str] | N
 
 def brave_rate_limit(headers: dict[str, str] | None = None) -> Reply:
     return brave_error(429, "RATE_LIMITED", "Request rate limit exceeded for plan.", headers)
+
+
+def tavily_answer(query: str, count: int = 4) -> dict[str, Any]:
+    """An answer of ``POST /search`` as Tavily documents it."""
+    results = [
+        {
+            "title": f"Result {n} é",
+            "url": f"https://example.org/{n}",
+            "content": f"It's number {n}",
+            "score": 0.9 - n / 10,
+            "raw_content": None,
+            "favicon": None,
+        }
+        for n in range(count)
+    ]
+    return {
+        "query": query,
+        "follow_up_questions": None,
+        "answer": None,
+        "images": [],
+        "results": results,
+        "response_time": 1.67,
+        "request_id": "123e4567-e89b-12d3-a456-426614174111",
+    }
+
+
+def tavily_error(status: int, text: str, headers: dict[str, str] | None = None) -> Reply:
+    return json_reply({"detail": {"error": text}}, status, headers)
+
+
+def searxng_answer(query: str, count: int = 4, unresponsive: Sequence[Sequence[str]] = ()) -> dict[str, Any]:
+    """An answer of ``/search?format=json``."""
+    results = [
+        {
+            "url": f"https://example.org/{n}",
+            "title": f"Result {n} é",
+            "content": f"It's number {n}",
+            "publishedDate": "2026-01-02T00:00:00" if n == 0 else None,
+            "thumbnail": None,
+            "engine": "brave",
+            "template": "default.html",
+            "parsed_url": ["https", "example.org", f"/{n}", "", "", ""],
+            "img_src": "",
+            "priority": "",
+            "engines": ["brave", "qwant"],
+            "positions": [n + 1],
+            "score": 1.0,
+            "category": "general",
+        }
+        for n in range(count)
+    ]
+    return {
+        "query": query,
+        "number_of_results": 0,
+        "results": results,
+        "answers": [],
+        "corrections": [],
+        "infoboxes": [],
+        "suggestions": ["gold price today"],
+        "unresponsive_engines": list(unresponsive),
+    }
+
+
+def duckduckgo_page(count: int = 4) -> Reply:
+    """The page of html.duckduckgo.com with results as ddgs reads it."""
+    results = "".join(
+        '<div class="result results_links results_links_deep web-result"><div class="links_main result__body">'
+        f'<h2 class="result__title"><a class="result__a" href="https://example.org/{n}">Result {n} é</a></h2>'
+        f'<a class="result__snippet" href="https://example.org/{n}">It\'s <b>number</b> {n}</a></div></div>'
+        for n in range(count)
+    )
+    page = f'<html><head><meta charset="utf-8"></head><body><div id="links">{results}</div></body></html>'
+    return Reply(200, page.encode(), {"Content-Type": "text/html; charset=UTF-8"})
 
 
 def wolfram_answer(

@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import anyio
 import pytest
 from loopback import Loopback, Reply, gzipped
+from pdf import make_pdf
 
 from arriero.tools import ModelRetry, ToolContext, ToolError
 from arriero.tools._address import Allowed, why_not_public
@@ -371,3 +373,25 @@ def test_spec() -> None:
     assert json.dumps(tool.spec.parameters)
     with pytest.raises(ModelRetry):
         fetch(" ")
+
+
+def test_pdf() -> None:
+    pytest.importorskip("pypdf")
+    reply = Reply(200, make_pdf("gold", "", "silver", title="Metals"), {"Content-Type": "application/pdf"})
+    with Loopback(reply) as server:
+        assert fetch(server.url).startswith("Title: Metals\n")
+        assert fetch(server.url).endswith("\n\n[page 1]\ngold\n\n[page 3]\nsilver")
+
+
+@pytest.mark.parametrize("missing", ["pypdf", "readability"])
+def test_without_the_extras(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    if missing == "readability":
+        with Loopback(page("<p>" + "word " * 500)) as server:
+            assert "word word" in fetch(server.url)
+    else:
+        with (
+            Loopback(Reply(200, make_pdf("gold"))) as server,
+            pytest.raises(ToolError, match=r"arriero\[pdf\]"),
+        ):
+            fetch(server.url)
