@@ -11,7 +11,7 @@ from .chat import Chat
 from .commands import COMMANDS
 from .exits import Exit, NotReady
 from .oneshot import opened, say_error
-from .prompt import Editor
+from .prompt import Editor, keys_kept
 from .session import DEMONSTRATION
 from .settings import BUNDLED, Settings
 from .terminal import Terminal
@@ -24,7 +24,7 @@ def converse(settings: Settings) -> Exit:
     """Talk until Ctrl-D, ``/quit``, or Ctrl-C twice on an empty line; returns the exit code."""
     terminal = Terminal.detect(sys.stdout, plain=settings.plain)
     try:
-        with opened(settings, terminal) as session:
+        with keys_kept(), opened(settings, terminal) as session:
             chat = Chat(session, terminal)
             if not settings.quiet:
                 _greet(chat)

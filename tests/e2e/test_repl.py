@@ -96,6 +96,17 @@ def test_ctrl_c_at_the_prompt_clears_then_hints_then_leaves(window: Open, script
     assert one.wait_end() == 0
 
 
+def test_what_is_typed_during_an_answer_is_the_next_entry(window: Open, script: Callable[..., str]) -> None:
+    words = " ".join(f"word{n}" for n in range(40))
+    one = window("--no-tools", "-m", script(words, "To the second.", pace=0.02))
+    one.prompt()
+    one.enter("first")
+    one.wait_for("word3")
+    one.enter("typed ahead")
+    text = one.prompt_after("To the second.")
+    assert " ".join(text.split()).index("word39") < " ".join(text.split()).index("typed ahead")
+
+
 def test_a_paste_of_several_lines_stays_one_entry(window: Open, script: Callable[..., str]) -> None:
     one = window("--no-tools", "-m", script("Got it."))
     one.prompt()
