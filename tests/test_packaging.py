@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,9 @@ def test_the_newest_release_in_the_changelog_is_this_version(pyproject: dict[str
 
 
 def test_what_the_package_imports_is_declared(pyproject: dict[str, Any]) -> None:
-    declared = {
-        normalised(re.split(r"[^\w.-]", entry, maxsplit=1)[0])
-        for entry in pyproject["project"]["dependencies"]
-    }
+    project = pyproject["project"]
+    listed = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    declared = {normalised(re.split(r"[^\w.-]", entry, maxsplit=1)[0]) for entry in listed}
     # pydantic-core is pydantic's own half; arriero_inside is how the code in the sandbox names itself.
     declared |= {"arriero", "pydantic-core"}
     providers = metadata.packages_distributions()
