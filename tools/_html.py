@@ -1,8 +1,13 @@
-"""HTML as text a model can read, block by block, each with the line on which it starts."""
+"""HTML as text a model can read, block by block, each with the line on which it starts.
 
+Not through the standard library's parser: before Python 3.13.6 its time is quadratic in the length of broken tags
+and comments, and pages come from strangers.
+"""
+
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html.parser import HTMLParser
+from html import unescape
 from typing import Final
 
 _SILENT: Final = frozenset({"script", "style", "noscript", "template", "svg", "math", "iframe", "object"})
@@ -14,6 +19,13 @@ _INLINE: Final = frozenset({
     "samp", "select", "small", "span", "strike", "strong", "sub", "sup", "td", "th", "time", "tt", "u", "var", "wbr",
 })
 # fmt: on
+_MARKUP: Final = re.compile(r"<!--|</?(?P<name>[A-Za-z][^\s/>]{0,63})|<[!?/]")
+_IN_TAG: Final = re.compile(r">|=\s*[\"']")
+_RAW: Final = {
+    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
+    for name in ("script", "style", "title", "textarea", "iframe", "noscript", "xmp")
+}
+_LONG_REFERENCE: Final = re.compile(r"&#\d{8,};?")
 _HEADINGS: Final = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 
 
@@ -44,18 +56,68 @@ def read_html(html: str, *, keep_asides: bool = False) -> Page:
     Navigation, footers and dialogs are left out as well unless ``keep_asides``.
     """
     reader = _Reader(_SILENT if keep_asides else _SILENT | _ASIDE)
-    try:
-        reader.feed(html)
-        reader.close()
-    except AssertionError:
-        # The standard library's parser raises it at a declaration such as `<![x`; what came before counts.
-        pass
+    line = 1
+    for lines, kind, value in _tokens(html):
+        reader.take(kind, value, line)
+        line += lines
     return reader.page()
 
 
-class _Reader(HTMLParser):
+def _tokens(html: str) -> Iterator[tuple[int, str, str]]:
+    """Cut a page into texts, opening tags and closing tags, each with the number of line ends in it.
+
+    Each character is looked at a fixed number of times: what never ends goes to the end of the page, as in
+    https://html.spec.whatwg.org/multipage/parsing.html#tokenization. Comments count as empty texts.
+    """
+    at = 0
+    while at < len(html):
+        mark = _MARKUP.search(html, at)
+        start = len(html) if mark is None else mark.start()
+        if start > at:
+            yield html.count("\n", at, start), "text", _plain(html[at:start])
+        if mark is None:
+            return
+        at = mark.end()
+        if mark[0] == "<!--":
+            end = html.find("-->", at)
+            at = len(html) if end < 0 else end + 3
+            yield html.count("\n", start, at), "text", ""
+            continue
+        name = mark["name"].lower() if mark["name"] else ""
+        end = _tag_end(html, at) if name else html.find(">", at) + 1
+        if end <= 0:
+            return
+        at = end
+        kind = "text" if not name else "close" if mark[0].startswith("</") else "open"
+        yield html.count("\n", start, at), kind, name
+        if kind == "open" and name in _RAW:
+            closing = _RAW[name].search(html, at)
+            end = len(html) if closing is None else closing.start()
+            yield html.count("\n", at, end), "text", _plain(html[at:end])
+            at = end
+        elif kind == "open" and name == "svg" and html[at - 2] == "/":
+            yield 0, "close", name
+
+
+def _tag_end(html: str, at: int) -> int:
+    """The place after a tag, whose attributes may hold ``>`` in quotes; 0 when it never ends."""
+    while (found := _IN_TAG.search(html, at)) is not None:
+        at = found.end()
+        if found[0] == ">":
+            return at
+        at = html.find(found[0][-1], at) + 1
+        if at == 0:
+            return 0
+    return 0
+
+
+def _plain(text: str) -> str:
+    """Resolve character references; one with more digits than any character has is a broken one."""
+    return unescape(_LONG_REFERENCE.sub("\ufffd", text))
+
+
+class _Reader:
     def __init__(self, skipped: frozenset[str]) -> None:
-        super().__init__(convert_charrefs=True)
         self._skipped = skipped
         self._hidden: list[str] = []
         self._in_title = False
@@ -66,11 +128,19 @@ class _Reader(HTMLParser):
         self._line = 1
         self._prefix = ""
 
+    def take(self, kind: str, value: str, line: int) -> None:
+        if kind == "open":
+            self._open(value)
+        elif kind == "close":
+            self._close(value)
+        elif value:
+            self._text(value, line)
+
     def page(self) -> Page:
         self._flush()
         return Page(" ".join("".join(self._title).split()), tuple(self._blocks))
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def _open(self, tag: str) -> None:
         if self._hidden:
             if tag == self._hidden[0]:
                 self._hidden.append(tag)
@@ -87,12 +157,7 @@ class _Reader(HTMLParser):
         self._in_title = tag == "title"
         self._preformatted += tag == "pre"
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        # `<p/>` opens a paragraph, for HTML has no self-closing tags; only a drawing may end at once.
-        if tag not in self._skipped:
-            self.handle_starttag(tag, attrs)
-
-    def handle_endtag(self, tag: str) -> None:
+    def _close(self, tag: str) -> None:
         if self._hidden:
             if tag == self._hidden[0]:
                 self._hidden.pop()
@@ -106,7 +171,7 @@ class _Reader(HTMLParser):
         if tag == "pre":
             self._preformatted = max(0, self._preformatted - 1)
 
-    def handle_data(self, data: str) -> None:
+    def _text(self, data: str, line: int) -> None:
         if self._hidden:
             return
         if self._in_title:
@@ -115,7 +180,7 @@ class _Reader(HTMLParser):
         if not any(part.strip() for part in self._parts):
             self._parts.clear()
             lead = data[: len(data) - len(data.lstrip())]
-            self._line = self.getpos()[0] + lead.count("\n")
+            self._line = line + lead.count("\n")
         self._parts.append(data)
 
     def _flush(self) -> None:

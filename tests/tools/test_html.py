@@ -1,5 +1,7 @@
 """HTML as text: what is kept, where it stood, and that nothing breaks the reader."""
 
+import time
+
 import pytest
 
 from arriero.tools._html import Block, read_html
@@ -61,6 +63,7 @@ def test_asides_on_request() -> None:
         "<script>",
         "<!-- never closed",
         "&#xffffffffff;&#0;&bogus;",
+        "&#" + "9" * 10_000 + ";",
         "<svg/>" * 10,
         "\x00\x01<b>",
         "<div>" * 50_000,
@@ -74,3 +77,22 @@ def test_broken_html(html: str) -> None:
 def test_a_drawing_that_ends_at_once_hides_nothing() -> None:
     assert read_html("<svg/><p>after").text == "after"
     assert read_html("<svg><svg></svg>in</svg><p>after").text == "after"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<", "</", "<!--", "<a ", "<a x='", '<a x="', "<![CDATA[", "<!x", "<?", "</a", "<script ", "<script>",
+     "</script", "<title>", "&", "&#", "<a =", "<a\t\t= ", "<p>", "<nav>", "<li>", "<pre>", " "],
+)  # fmt: skip
+def test_time_grows_with_the_length_and_not_faster(piece: str) -> None:
+    begun = time.process_time()
+    read_html(piece * (500_000 // len(piece)))
+    assert time.process_time() - begun < 3.0
+
+
+def test_what_may_be_in_a_tag() -> None:
+    html = "<p title='a > b' x=\"c > 'd'\" y = '>'>one</p\n><P>two <!-- > <b> --> &lt;three&gt;<BR/>four < 5"
+    assert [block.text for block in read_html(html).blocks] == ["one", "two <three>", "four < 5"]
+    assert read_html("<svg x='/'/><p>a").text == "a"
+    assert read_html("<script>if (a</b>c) '<p>no'</SCRIPT ><p>yes").text == "yes"
+    assert read_html("a <i").text == "a"

@@ -30,6 +30,8 @@ MAX_WORDS = 32
 """Words of a query that are looked for."""
 
 _PIECE: Final = re.compile(r"[^\W_]+")
+_COMMON: Final = 1000
+"""A word in so many passages does not tell them apart, where the query has others."""
 _BATCH: Final = 100
 _RACY: Final = 2_000_000_000
 """A file changed so few nanoseconds before it was read may change again within one tick of its clock."""
@@ -305,9 +307,17 @@ def _find(base: sqlite3.Connection, words: list[str], limit: int) -> list[Passag
     pieces = list(dict.fromkeys(piece for word in words for piece in _PIECE.findall(word)))[:MAX_WORDS]
     rows = base.execute(_FIND, (" AND ".join(map(_quoted, words)), limit)).fetchall()
     if len(rows) < limit and len(pieces) > 1:
+        # To rank every passage with an "and" in it would take most of the time and change little.
+        telling = [piece for piece in pieces if not _is_common(base, piece)] or pieces
         # One that was found already is found again among these.
-        rows += base.execute(_FIND, (" OR ".join(map(_quoted, pieces)), limit)).fetchall()
+        rows += base.execute(_FIND, (" OR ".join(map(_quoted, telling)), limit)).fetchall()
     return [_passage(*row, pieces=pieces) for row in list(dict.fromkeys(rows))[:limit]]
+
+
+def _is_common(base: sqlite3.Connection, piece: str) -> bool:
+    found = "SELECT rowid FROM words WHERE words MATCH ? LIMIT ?"
+    row = base.execute(f"SELECT count(*) FROM ({found})", (_quoted(piece), _COMMON)).fetchone()  # noqa: S608
+    return int(row[0]) >= _COMMON
 
 
 def _quoted(word: str) -> str:
