@@ -11,7 +11,7 @@ from .words import MONTHS, Source
 SKILLS = ("arithmetic", "programs", "search", "wolfram", "functions", "chains", "errors", "chat", "repeat",
     "decline",
           "several")  # fmt: skip
-_WEIGHTS = (0.15, 0.21, 0.14, 0.08, 0.15, 0.10, 0.0, 0.05, 0.03, 0.08, 0.03)
+_WEIGHTS = (0.15, 0.22, 0.14, 0.08, 0.14, 0.10, 0.0, 0.05, 0.02, 0.11, 0.03)
 _INSTRUCTIONS = [
     "You are a helpful assistant.", "You are a helpful assistant", "You are a concise assistant.",
     "Answer briefly.", "",
@@ -49,7 +49,7 @@ def _context(source: Source, *, python: bool = False, search: bool = False, wolf
     context = Context(
         on[0] or python, on[1] or search, on[2] or wolfram, [], _instructions(source), _date(source)
     )
-    if functions_too and source.chance(0.12):
+    if functions_too and source.chance(0.08):
         context.functions = functions.toolbox(source, functions.function(source), 2)
     return context
 

@@ -35,7 +35,7 @@ MICRO_TOKENS = 4096
 MICROS = 2
 OTHER_SHARE, OTHER_WEIGHT = 0.1, 0.05
 COPY_FIRST, COPY_EARLY, COPY_LATER = 3, 0.5, 0.05
-EMA = 0.995
+EMA = 0.99
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def run(trainer: Trainer, until: int, cooling: int, every: int) -> None:
               f"{trainer.trained_seconds / 60:.1f} min {speed:.0f} tok/s", flush=True)  # fmt: skip
         if trainer.pools % every == 0 or trainer.pools >= until:
             trainer.save()
-            told = score(trainer.averaged(), trainer.tok, 16)
+            told = score(trainer.averaged(), trainer.tok, 8)
             print("  " + " ".join(f"{k} {v:.2f}" for k, v in told.items()), flush=True)
 
 

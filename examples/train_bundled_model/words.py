@@ -97,18 +97,19 @@ class Source:
     def _invented(self) -> str:
         while True:
             kind = self.rng.random()
-            if kind < 0.6:
+            if kind < 0.8:
                 word = "".join(
-                    self.pick(_ONSETS) + self.pick(_VOWELS) + self.pick(_CODAS) for _ in range(self.int(1, 3))
+                    self.pick(_ONSETS) + self.pick(_VOWELS) + self.pick(_CODAS)
+                    for _ in range(self.pick((1, 2, 2, 3)))
                 )
             else:
-                word = "".join(self.pick(string.ascii_lowercase) for _ in range(self.int(2, 8)))
+                word = "".join(self.pick(string.ascii_lowercase) for _ in range(self.int(2, 6)))
             if is_held_out(word) == self.held_out:
                 return word
 
     def word(self) -> str:
-        """A lower-case word: half of them real, half invented."""
-        return self._split(COMMON) if self.chance(0.45) else self._invented()
+        """A lower-case word: three of five are real, the others invented."""
+        return self._split(COMMON) if self.chance(0.6) else self._invented()
 
     def any_case(self, word: str) -> str:
         """The word in one of the usual cases."""
@@ -120,7 +121,7 @@ class Source:
     def token(self) -> str:
         """One word in any case, now and then with digits or a hyphen."""
         word = self.any_case(self.word())
-        if self.chance(0.06):
+        if self.chance(0.04):
             word += self.pick(["", "-", "_"]) + str(self.int(1, 999))
         elif self.chance(0.03):
             word += "-" + self.word()
@@ -174,7 +175,7 @@ class Source:
         places = self.int(1, 3)
         return f"{self.number(4)}.{self.int(0, 10**places - 1):0{places}d}"
 
-    def numbers(self, low: int = 2, high: int = 7) -> list[str]:
+    def numbers(self, low: int = 2, high: int = 6) -> list[str]:
         """Several numbers, now and then with negative or decimal ones among them."""
         digits = self.int(1, 4)
         decimals = self.chance(0.12)

@@ -173,9 +173,9 @@ def talk(source: Source, context: Context) -> Turns:
 
 def repeat(source: Source) -> Turns:
     """Saying a text back: practice in copying."""
-    text = source.phrase(1, 9) if source.chance(0.6) else source.thing()
+    text = source.phrase(1, 6) if source.chance(0.6) else source.thing()
     if source.chance(0.15):
-        text = str(source.int(10**6, 10 ** source.int(7, 24)))
+        text = str(source.int(10**6, 10 ** source.int(7, 14)))
     asked = source.wording(_REPEAT, _REPEAT_HELD).replace("{x}", text)
     return [user(asked), answer(text)]
 
@@ -190,7 +190,7 @@ def decline(source: Source, context: Context) -> Turns:
     if not context.python:
         skill = source.pick([arithmetic, arithmetic, strings, numbers, primes, lists, plots])
         unable += [lambda: skill(source)[0].text] * 3
-    if not context.functions and source.chance(0.3):
+    if not context.functions and source.chance(0.1):
         unable.append(lambda: request(source, function(source))[0])
     if unable and source.chance(0.5):
         return [user(source.pick(unable)()), answer(DECLINE)]

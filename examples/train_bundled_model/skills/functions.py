@@ -80,9 +80,9 @@ def function(source: Source, count: int | None = None, kinds: tuple[str, ...] = 
     """An invented function with zero to three parameters."""
     verb = source.pick(_VERBS) if source.chance(0.75) else source.word()
     noun = source.pick(_NOUNS) if source.chance(0.4) else source.word()
-    second = source.word() if source.chance(0.2) else ""
+    second = source.word() if source.chance(0.1) else ""
     name = _style(source, [p for p in (verb, noun, second) if p])
-    count = source.pick([0, 1, 1, 1, 1, 2, 2, 2, 3]) if count is None else count
+    count = source.pick([0, 1, 1, 1, 1, 2, 2, 3]) if count is None else count
     names: list[str] = []
     if count == 2 and not kinds and source.chance(0.25):
         names = list(source.pick(_PAIRS))
@@ -218,7 +218,7 @@ def result_of(source: Source, f: Function) -> tuple[str, str]:
 def toolbox(source: Source, wanted: Function, most: int = 3) -> list[Json]:
     """Between one and `most` functions, the wanted one among them."""
     specs = [wanted.spec]
-    for _ in range(source.pick([0, 0, 0, 1, 1, 2]) if most >= 3 else source.int(0, most - 1)):
+    for _ in range(source.pick([0, 0, 0, 0, 1, 1, 2]) if most >= 3 else source.int(0, most - 1)):
         other = function(source)
         if other.name not in [s["name"] for s in specs] and other.noun != wanted.noun:
             specs.append(other.spec)

@@ -81,14 +81,14 @@ def topic(source: Source) -> str:
         return f"{source.thing()} {source.int(1950, 2027)}"
     if kind < 0.8:
         return f"{source.person()}"
-    return source.phrase(1, 6)
+    return source.phrase(1, 4)
 
 
 def _slots(source: Source, template: str) -> str:
     out = template
     for _ in range(8):
         for key, make in (("{s}", source.person), ("{p}", source.place), ("{r}", source.place),
-                          ("{q}", lambda: source.phrase(1, 5)), ("{a}", lambda: source.phrase(1, 2)),
+                          ("{q}", lambda: source.phrase(1, 3)), ("{a}", lambda: source.phrase(1, 2)),
                           ("{t}", lambda: source.pick(_TOPICS)), ("{n}", lambda: _amount(source)),
                           ("{y}", lambda: str(source.int(1900, 2027)))):  # fmt: skip
             if key in out:
@@ -122,7 +122,7 @@ def _url(source: Source) -> str:
     www = "www." if source.chance(0.35) else ""
     path = "/".join(
         source.word() if source.chance(0.7) else f"{source.word()}-{source.word()}"
-        for _ in range(source.int(0, 3))
+        for _ in range(source.int(0, 2))
     )
     return f"https://{www}{host}/{path}" + (str(source.number(5)) if path and source.chance(0.1) else "")
 
@@ -137,9 +137,9 @@ def _entry(source: Source, title: str, url: str, about: str, order: float) -> di
     """One hit, with its fields in one of the orders and with the extras that search services give."""
     entry: dict[str, object] = {"title": title, "url": url, "description": about}
     entry = {"type": "search_result", **entry} if order < 0.7 else {**entry, "type": "search_result"}
-    if source.chance(0.15):
+    if source.chance(0.08):
         entry["date"] = source.day().isoformat()
-    if source.chance(0.1):
+    if source.chance(0.04):
         entry["extra_snippets"] = [sentence(source) for _ in range(source.int(1, 2))]
     return entry
 
@@ -148,8 +148,8 @@ def hits(source: Source, query: str, first: str, url: str) -> str:
     """Search results in the reference's form."""
     top = []
     order = source.rng.random()
-    for i in range(source.pick([1, 1, 2, 2, 3])):
-        title = query.capitalize() if source.chance(0.15) else source.phrase(1, 4)
+    for i in range(source.pick([1, 1, 1, 2, 2])):
+        title = query.capitalize() if source.chance(0.15) else source.phrase(1, 3)
         about = first if i == 0 else sentence(source) + "."
         top.append(_entry(source, title, url if i == 0 else _url(source), about, order))
     return json.dumps({"query": query, "top_k": top})
@@ -167,7 +167,7 @@ def failure(source: Source) -> tuple[str, str]:
     reason = reason.replace("{n}", str(source.int(1, 600))).replace("{w}", source.word())
     reason = reason.replace("{W}", source.word().capitalize())
     while "{q}" in reason:
-        reason = reason.replace("{q}", source.phrase(2, 5), 1)
+        reason = reason.replace("{q}", source.phrase(2, 4), 1)
     return f"Error when running tool: {reason}", f"The tool failed: {reason}"
 
 

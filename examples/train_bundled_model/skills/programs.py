@@ -245,7 +245,7 @@ def strings(source: Source) -> Turns:
 
 def lists(source: Source) -> Turns:
     """Sorting and statistics of a few numbers."""
-    items = source.numbers(2, 8)
+    items = source.numbers(2, 6)
     kind = source.rng.random()
     if kind < 0.55:
         shown = ", ".join(items)
