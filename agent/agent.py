@@ -18,6 +18,7 @@ from arriero.tools import Tool
 from arriero.tools.function import as_tool
 
 from .backends import Model, Sampling
+from .calls import Approve
 from .cancellation import CancellationToken
 from .conversation import Conversation
 from .events import Event, RunFinished, StopReason, Usage
@@ -50,8 +51,11 @@ class Agent:
     """Drives a model through a conversation with tools.
 
     ``tools`` are Tool objects or plain functions with type hints. ``dialect`` names the wire form (default:
-    the model's). ``date`` is written as today's date (default: today). The blocking calls run in one
-    background thread that ``close`` ends. Raises ConfigError for two tools of one name, UnknownDialect.
+    the model's). ``date`` is written as today's date (default: today). ``deps`` is given to tools that ask for a
+    ``RunContext``. ``approve(name, arguments)``, sync (in a thread) or async, decides calls that need approval:
+    True runs the call, False refuses it and tells the model, None ends the run with ``"approval"``, as every
+    such call does without ``approve``. The blocking calls run in one background thread that ``close`` ends.
+    Raises ConfigError for two tools of one name, UnknownDialect.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class Agent:
         sampling: Sampling | None = None,
         dialect: str | None = None,
         date: Date | str | None = None,
+        deps: Any = None,
+        approve: Approve | None = None,
     ) -> None:
         self.model = model
         self.instructions = instructions
@@ -72,6 +78,8 @@ class Agent:
         self.sampling = sampling or Sampling()
         self.dialect = get_dialect(dialect or model.dialect)
         self.date = date
+        self.deps = deps
+        self.approve = approve
         self._portal: BlockingPortal | None = None
         self._close_portal: Callable[[], object] | None = None
         self._lock = threading.Lock()
@@ -91,14 +99,16 @@ class Agent:
         *,
         conversation: Conversation | None = None,
         cancel: CancellationToken | None = None,
+        deps: Any = None,
     ) -> AsyncGenerator[Event, None]:
         """Run, and yield each event as it happens; the last is RunFinished.
 
         Without ``conversation`` the run starts from nothing. Cancelling ``cancel`` ends the run with what
-        there is; closing the iterator ends it too.
+        there is; closing the iterator ends it too. ``deps`` takes the place of the agent's for this run.
         """
         token = CancellationToken(cancel)
-        run = self._run(conversation if conversation is not None else self.conversation(), token)
+        conversation = conversation if conversation is not None else self.conversation()
+        run = self._run(conversation, token, self.deps if deps is None else deps)
         timer = None
         if self.limits.max_seconds is not None:
             loop = asyncio.get_running_loop()
@@ -118,10 +128,13 @@ class Agent:
         *,
         conversation: Conversation | None = None,
         cancel: CancellationToken | None = None,
+        deps: Any = None,
     ) -> RunResult:
         """Run to the end. Faults of model and tools are in the result, not raised."""
         conversation = conversation if conversation is not None else self.conversation()
-        async with aclosing(self.stream(prompt, conversation=conversation, cancel=cancel)) as events:
+        async with aclosing(
+            self.stream(prompt, conversation=conversation, cancel=cancel, deps=deps)
+        ) as events:
             async for event in events:
                 if isinstance(event, RunFinished):
                     return _result(event, conversation)
@@ -133,10 +146,11 @@ class Agent:
         *,
         conversation: Conversation | None = None,
         cancel: CancellationToken | None = None,
+        deps: Any = None,
     ) -> RunResult:
         """``run`` for code that is not asynchronous."""
         conversation = conversation if conversation is not None else self.conversation()
-        for event in self.stream_sync(prompt, conversation=conversation, cancel=cancel):
+        for event in self.stream_sync(prompt, conversation=conversation, cancel=cancel, deps=deps):
             if isinstance(event, RunFinished):
                 return _result(event, conversation)
         raise AssertionError("a run always ends with RunFinished")
@@ -147,6 +161,7 @@ class Agent:
         *,
         conversation: Conversation | None = None,
         cancel: CancellationToken | None = None,
+        deps: Any = None,
     ) -> Iterator[Event]:
         """``stream`` for code that is not asynchronous; leaving the loop early stops the run."""
         token = CancellationToken(cancel)
@@ -154,7 +169,8 @@ class Agent:
 
         async def pump() -> None:
             try:
-                async with aclosing(self.stream(prompt, conversation=conversation, cancel=token)) as stream:
+                stream = self.stream(prompt, conversation=conversation, cancel=token, deps=deps)
+                async with aclosing(stream):
                     async for event in stream:
                         events.put(event)
             except BaseException as fault:
@@ -200,7 +216,7 @@ class Agent:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    def _run(self, conversation: Conversation, cancel: CancellationToken) -> Run:
+    def _run(self, conversation: Conversation, cancel: CancellationToken, deps: Any) -> Run:
         return Run(
             run_id=uuid.uuid4().hex,
             model=self.model,
@@ -209,6 +225,8 @@ class Agent:
             limits=self.limits,
             sampling=self.sampling,
             cancel=cancel,
+            deps=deps,
+            approve=self.approve,
         )
 
     def _start_portal(self) -> BlockingPortal:

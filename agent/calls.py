@@ -1,30 +1,39 @@
 """Serving one call: find the tool, check the arguments, run it within its limits, and say what came of it."""
 
 import asyncio
+import inspect
 import json
 import time
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import anyio.to_thread
+
 from arriero.prompts import Message, ToolCall
-from arriero.tools import Artifact, Tool, ToolContext, ToolError, ToolResult
+from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolError, ToolFailed, ToolResult
 from arriero.tools.arguments import argument_error
 
 from .cancellation import CancellationToken, RunCancelled
 from .events import ArtifactRef
 from .limits import Limits
 
+Approve = Callable[[str, dict[str, Any]], bool | Awaitable[bool | None] | None]
+"""Decides a call that needs approval: True runs it, False refuses it, None leaves it undecided."""
+
 _TOLD = "\n\nNote: this call has now given the same result {times} times; do not repeat it."
+_REFUSED = "Error: {name} was not run: the user did not allow this call."
+_WAITING = "Error: {name} was not run: the call needs the user's approval{why}"
 
 
 @dataclass(slots=True)
 class Served:
-    """What came of a call."""
+    """What came of a call; ``undecided``: it needs an approval that nobody gave or refused, and was not run."""
 
     call: ToolCall
     result: ToolResult
     seconds: float = 0.0
+    undecided: bool = False
 
     def report(self, answer: Message) -> dict[str, Any]:
         """The fields of ToolCallFinished."""
@@ -46,36 +55,49 @@ def refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
     if tool is None:
         offered = ", ".join(sorted(tools)) or "none"
         return f"Error: there is no tool called {call.name!r}. Tools that can be called: {offered}."
-    error = argument_error(tool.spec, call.arguments)
+    try:
+        error = argument_error(tool.spec, call.arguments)
+    except Exception as fault:
+        # A schema that another program wrote may be endless or wrong; only calls of that tool suffer.
+        error = f"the schema of {call.name} cannot be used: {type(fault).__name__}"
     return f"Error: {error}" if error else None
 
 
-async def serve(
-    call: ToolCall, tools: Mapping[str, Tool], limits: Limits, cancel: CancellationToken
-) -> AsyncGenerator[tuple[str, str] | Served, None]:
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What serving needs to know beside the call: it is the same for all calls of a run."""
+
+    tools: Mapping[str, Tool]
+    limits: Limits
+    cancel: CancellationToken
+    deps: Any = None
+    approve: Approve | None = None
+
+
+async def serve(call: ToolCall, service: Service) -> AsyncGenerator[tuple[str, str] | Served, None]:
     """Run one call: pieces of its output as ``(stream, text)`` while it runs, then one Served. Never raises
     for a tool's fault; RunCancelled passes through after the tool was told to stop."""
-    reason = refusal(call, tools)
+    reason = refusal(call, service.tools)
     if reason:
         yield Served(call, ToolResult(reason, error=True))
         return
-    tool = tools[call.name]
     loop = asyncio.get_running_loop()
     output: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue()
-    context = ToolContext(call.id, lambda *piece: _put(loop, output, piece))
+    context = ToolContext(call.id, lambda *piece: _put(loop, output, piece), service.deps, call.name)
     started = time.monotonic()
-    timeout = tool.timeout or limits.tool_timeout
-    task = asyncio.create_task(_bounded(tool, call.arguments, context, timeout))
+    task = asyncio.create_task(_decided(call, service, context))
     task.add_done_callback(lambda _: output.put_nowait(None))
     try:
-        while (piece := await cancel.guard(output.get())) is not None:
+        while (piece := await service.cancel.guard(output.get())) is not None:
             yield piece
     except (RunCancelled, GeneratorExit):
         task.cancel()
         await asyncio.wait([task], timeout=0.1)
         raise
-    result = _shortened(task.result(), limits.max_output_chars)
-    yield Served(call, result, time.monotonic() - started)
+    served = task.result()
+    served.result = _shortened(served.result, service.limits.max_output_chars)
+    served.seconds = time.monotonic() - started
+    yield served
 
 
 def _put(
@@ -86,20 +108,64 @@ def _put(
         loop.call_soon_threadsafe(queue.put_nowait, piece)
 
 
-async def _bounded(tool: Tool, arguments: dict[str, Any], context: ToolContext, timeout: float) -> ToolResult:
+async def _decided(call: ToolCall, service: Service, context: ToolContext) -> Served:
+    """Run the call; where it needs approval, ask first, and run it from the start if it may."""
+    tool = service.tools[call.name]
+    timeout = tool.timeout or service.limits.tool_timeout
     try:
-        async with asyncio.timeout(timeout):
-            return await tool.run(arguments, context)
-    except TimeoutError:
-        text = (
-            f"Error when running tool: {tool.name} did not answer within {timeout:g} seconds and was stopped."
-        )
-    except ToolError as error:
-        text = f"Error when running tool: {error}"
+        if tool.needs_approval(call.arguments):
+            raise ApprovalRequired("")
+        return Served(call, await _bounded(tool, call.arguments, context, timeout))
+    except ApprovalRequired as needed:
+        why = f": {needed}" if str(needed) else ""
     except Exception as error:
-        # Whatever a tool raises is told to the model in the reference's words; a run never dies of it.
-        text = f"Error when running tool: {type(error).__name__}: {error}"
-    return ToolResult(text, error=True)
+        return Served(call, _told(error))
+    try:
+        decision = await _decision(call, service.approve)
+    except Exception as error:
+        text = f"{call.name} was not run: asking for approval failed: {type(error).__name__}: {error}"
+        return Served(call, ToolResult(f"Error: {text}", error=True))
+    if decision is None:
+        return Served(call, ToolResult(_WAITING.format(name=call.name, why=why), error=True), undecided=True)
+    if not decision:
+        return Served(call, ToolResult(_REFUSED.format(name=call.name), error=True))
+    try:
+        return Served(call, await _bounded(tool, call.arguments, replace(context, approved=True), timeout))
+    except ApprovalRequired as again:
+        return Served(call, _told(again))
+
+
+async def _decision(call: ToolCall, approve: Approve | None) -> bool | None:
+    if approve is None:
+        return None
+    # The user's function may ask a person and block meanwhile; the loop must not.
+    answer = await anyio.to_thread.run_sync(approve, call.name, dict(call.arguments), abandon_on_cancel=True)
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def _bounded(tool: Tool, arguments: dict[str, Any], context: ToolContext, timeout: float) -> ToolResult:
+    """Run within the time limit; every fault but ApprovalRequired becomes text."""
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            return await tool.run(arguments, context)
+    except ApprovalRequired:
+        raise
+    except Exception as error:
+        if isinstance(error, TimeoutError) and limit.expired():
+            error = ToolError(f"{tool.name} did not answer within {timeout:g} seconds and was stopped.")
+        return _told(error)
+
+
+def _told(error: Exception) -> ToolResult:
+    """A fault in the reference's words; a run never dies of what a tool raises."""
+    match error:
+        case ToolFailed():
+            text = f"{error} This is final: do not make this call again."
+        case ToolError():
+            text = str(error)
+        case _:
+            text = f"{type(error).__name__}: {error}"
+    return ToolResult(f"Error when running tool: {text}", error=True)
 
 
 def _shortened(result: ToolResult, limit: int) -> ToolResult:

@@ -13,7 +13,7 @@ from arriero.tools import Tool
 
 from . import events as ev
 from .backends import ContextOverflow, Model, Sampling
-from .calls import Repeats, Served, serve
+from .calls import Approve, Repeats, Served, Service, serve
 from .cancellation import CancellationToken, RunCancelled
 from .conversation import Conversation
 from .limits import Limits
@@ -45,6 +45,8 @@ class Run:
     limits: Limits
     sampling: Sampling
     cancel: CancellationToken
+    deps: Any = None
+    approve: Approve | None = None
     output: str = ""
     steps: int = 0
     usage: ev.Usage = field(default_factory=ev.Usage)
@@ -151,17 +153,26 @@ class Run:
             call.id: Message(role="ipython", content=_STOPPED, tool_call_id=call.id, name=call.name)
             for call in calls
         }
+        service = Service(self.tools, self.limits, self.cancel, self.deps, self.approve)
         try:
             for call in calls:
                 self._next_call()
                 yield self._event(
                     ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments
                 )
-                async with aclosing(serve(call, self.tools, self.limits, self.cancel)) as pieces:
+                async with aclosing(serve(call, service)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Served):
                             answers[call.id] = repeats.answer(piece)
                             yield self._event(ev.ToolCallFinished, **piece.report(answers[call.id]))
+                            if piece.undecided:
+                                yield self._event(
+                                    ev.ApprovalRequested,
+                                    call_id=call.id,
+                                    name=call.name,
+                                    arguments=call.arguments,
+                                )
+                                raise Ended("approval", piece.result.content)
                         else:
                             yield self._event(
                                 ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=piece[1]

@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from arriero.prompts import ToolSpec
 from arriero.prompts.errors import ArrieroError
 
 Effect = Literal["read", "idempotent", "once"]
+Deps = TypeVar("Deps")
 
 
 class ToolError(ArrieroError):
@@ -17,6 +18,18 @@ class ToolError(ArrieroError):
 
 class ModelRetry(ToolError):
     """The model should call again, with the hint in this error's message."""
+
+
+class ToolFailed(ToolError):
+    """The call failed for good: the model is told why, and that calling again will not help."""
+
+
+class ApprovalRequired(ToolError):
+    """The call must not run before a person has agreed; the message says why.
+
+    A tool may raise it itself, as long as it has done nothing yet and ``context.approved`` is False: once the
+    call is approved it is run from the start.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +50,24 @@ class ToolResult:
     error: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ToolContext:
-    """What the loop passes to a tool beside its arguments.
+@dataclass(frozen=True)
+class RunContext(Generic[Deps]):
+    """What a call knows beside its arguments; the model sees none of it.
 
-    ``on_output(stream, text)`` may be called with ``"stdout"`` or ``"stderr"`` while the tool runs.
+    ``deps`` is what the caller gave to the agent or the run. ``on_output(stream, text)`` may be called with
+    ``"stdout"`` or ``"stderr"`` while the tool runs, from any thread. ``approved`` is True when the call needed
+    approval and has it.
     """
 
     call_id: str = ""
     on_output: Callable[[str, str], None] = lambda stream, text: None
+    deps: Deps = None  # type: ignore[assignment]
+    tool_name: str = ""
+    approved: bool = False
+
+
+ToolContext: TypeAlias = RunContext[Any]
+"""The context of a tool that does not care what the dependencies are."""
 
 
 class Tool(ABC):
@@ -62,6 +84,10 @@ class Tool(ABC):
     @property
     def name(self) -> str:
         return self.spec.name
+
+    def needs_approval(self, arguments: dict[str, Any]) -> bool:
+        """Whether a person must agree before a call with these arguments runs; by default nobody need."""
+        return False
 
     @abstractmethod
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:

@@ -5,26 +5,38 @@ the Google, NumPy or Sphinx style.
 """
 
 import inspect
-import json
 import re
 from collections.abc import Callable
 from functools import partial, update_wrapper
-from typing import Annotated, Any, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
-import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from arriero.prompts import ToolSpec
 from arriero.prompts.errors import ArrieroError
 
 from ._docstrings import Documentation, read_docstring
-from .base import Artifact, Effect, ModelRetry, Tool, ToolContext, ToolResult
+from ._results import as_result
+from ._threads import Places, in_thread
+from .base import Effect, ModelRetry, RunContext, Tool, ToolContext, ToolResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Approval: TypeAlias = bool | Callable[[dict[str, Any]], bool]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
@@ -44,6 +56,8 @@ class FunctionTool(Tool, Generic[P, R]):
         description: str | None = None,
         effect: Effect = "once",
         timeout: float | None = None,
+        approval: Approval = False,
+        max_concurrency: int | None = None,
     ) -> None:
         self._function: Callable[..., Any] = function
         name = name or str(getattr(function, "__name__", ""))
@@ -54,14 +68,18 @@ class FunctionTool(Tool, Generic[P, R]):
             )
         if timeout is not None and timeout <= 0:
             raise ToolDefinitionError(f"tool {name}: timeout must be more than 0 seconds")
+        if max_concurrency is not None and max_concurrency < 1:
+            raise ToolDefinitionError(f"tool {name}: max_concurrency must be at least 1")
         documentation = read_docstring(inspect.getdoc(_routine(function)))
         self._arguments = _arguments_model(function, name, documentation)
-        self._context_name = _context_parameter(function)
+        self._context_name = _context_parameter(function, name)
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004
         )
         self.effect = effect
         self.timeout = timeout
+        self._approval = approval
+        self._places = Places(max_concurrency) if max_concurrency is not None else None
         self.spec = ToolSpec(
             name=name,
             description=documentation.summary if description is None else description,
@@ -77,26 +95,45 @@ class FunctionTool(Tool, Generic[P, R]):
     def __repr__(self) -> str:
         return f"<tool {self.spec.name}>"
 
+    def needs_approval(self, arguments: dict[str, Any]) -> bool:
+        """What ``approval`` says; a rule that is a function is given the arguments as the model wrote them."""
+        return self._approval(arguments) if callable(self._approval) else self._approval
+
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
         """Check and coerce the arguments, call the function, and write what it returned.
 
-        A function that is not async runs in a worker thread; when the call is cancelled the thread is left to
-        finish on its own. Raises ModelRetry for arguments that do not fit, else whatever the function raises.
+        A function that is not async runs in a thread of its own; when the call is cancelled the thread is left
+        to finish alone, and keeps its place under ``max_concurrency`` until it has. Raises ModelRetry for
+        arguments that do not fit, else whatever the function raises.
         """
         values = self._validated(arguments)
         if self._context_name is not None:
             values[self._context_name] = context
         call = partial(self._function, **values)
+        if self._places:
+            await self._places.acquire()
         try:
-            if self._is_async:
-                value = call()
-            else:
-                value = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
-            if inspect.isawaitable(value):
-                value = await value
+            return await (self._awaited(call) if self._is_async else self._threaded(call))
         except SystemExit as error:
             raise RuntimeError(f"the tool tried to end the program, with code {error.code}") from None
-        return as_result(value, name=self.spec.name)
+
+    async def _awaited(self, call: Callable[[], Any]) -> ToolResult:
+        try:
+            return as_result(await call(), name=self.name)
+        finally:
+            self._release()
+
+    async def _threaded(self, call: Callable[[], Any]) -> ToolResult:
+        def work() -> Any:
+            value = call()
+            return value if inspect.isawaitable(value) else as_result(value, name=self.name)
+
+        value = await in_thread(work, name=f"tool {self.name}", at_end=self._release)
+        return value if isinstance(value, ToolResult) else as_result(await value, name=self.name)
+
+    def _release(self) -> None:
+        if self._places:
+            self._places.release()
 
     def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -116,6 +153,8 @@ def tool(
     description: str | None = None,
     effect: Effect = "once",
     timeout: float | None = None,
+    approval: Approval = False,
+    max_concurrency: int | None = None,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -125,18 +164,30 @@ def tool(
     description: str | None = None,
     effect: Effect = "once",
     timeout: float | None = None,
+    approval: Approval = False,
+    max_concurrency: int | None = None,
 ) -> FunctionTool[P, R] | Callable[[Callable[P, R]], FunctionTool[P, R]]:
     """Make a tool from a function, sync or async, with annotated parameters.
 
     ``name`` and ``description`` default to the function's own; ``effect`` says whether a call may be repeated
-    after a crash; ``timeout`` is in seconds, None leaves it to the loop. A parameter annotated
-    ``ToolContext`` is given the context of the call and hidden from the model. The function returns a str,
-    anything that can be written as JSON, bytes, an Artifact or a ToolResult. Raises ToolDefinitionError, at
-    once, for a signature that a model cannot fill.
+    after a crash; ``timeout`` is in seconds, None leaves it to the loop. ``approval`` is True, or a function of
+    the arguments that says so, for calls that a person must agree to. ``max_concurrency`` calls at most run at
+    one time, the others wait (within their timeout). A parameter annotated ``RunContext[…]`` is given the
+    context of the call and hidden from the model. The function returns a str, anything that can be written as
+    JSON, a pydantic model, bytes, a Path to a file, an Artifact, a list of these, or a ToolResult. Raises
+    ToolDefinitionError, at once, for a signature that a model cannot fill.
     """
 
     def decorate(function: Callable[P, R]) -> FunctionTool[P, R]:
-        return FunctionTool(function, name=name, description=description, effect=effect, timeout=timeout)
+        return FunctionTool(
+            function,
+            name=name,
+            description=description,
+            effect=effect,
+            timeout=timeout,
+            approval=approval,
+            max_concurrency=max_concurrency,
+        )
 
     return decorate if function is None else decorate(function)
 
@@ -148,35 +199,6 @@ def as_tool(thing: Tool | Callable[..., Any]) -> Tool:
     if isinstance(thing, type) or not callable(thing):
         raise ToolDefinitionError(f"{thing!r} is neither a tool nor a function")
     return FunctionTool(thing)
-
-
-def as_result(value: Any, *, name: str) -> ToolResult:
-    """Write what a function returned as a tool result; TypeError for what has no form as JSON.
-
-    A str is taken as it is, bytes and artifacts are named in the text, everything else becomes JSON with
-    non-ASCII characters kept (as in llama-agentic-system's client for custom tools).
-    """
-    match value:
-        case ToolResult():
-            return value
-        case str():
-            return ToolResult(value)
-        case bytes() | bytearray():
-            return as_result(Artifact(f"{name}.bin", "application/octet-stream", bytes(value)), name=name)
-        case Artifact():
-            return ToolResult(f"[{value.name}: {value.mime}, {len(value.data)} bytes]", (value,))
-    try:
-        return ToolResult(json.dumps(to_jsonable_python(value, fallback=_plain), ensure_ascii=False))
-    except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"what {name} returned cannot be written as JSON: {error}") from None
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's scalars and arrays know their plain form."""
-    tolist = getattr(value, "tolist", None)
-    if tolist is None:
-        raise TypeError(f"{type(value).__name__} has no JSON form")
-    return tolist()
 
 
 class _SchemaWriter(GenerateJsonSchema):
@@ -211,7 +233,7 @@ def _arguments_model(
     fields: dict[str, Any] = {}
     hints = _hints(function, name)
     for parameter in _parameters(function, name):
-        if hints.get(parameter.name) is ToolContext:
+        if _is_context(hints.get(parameter.name)):
             continue
         # Fields are numbered and parameters are aliases: a parameter may be called `json` or `_x`.
         fields[f"argument_{len(fields)}"] = _field(parameter, hints, name, documentation)
@@ -265,9 +287,16 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
         raise ToolDefinitionError(f"tool {name}: an annotation cannot be resolved: {error}") from None
 
 
-def _context_parameter(function: Callable[..., Any]) -> str | None:
+def _context_parameter(function: Callable[..., Any], name: str) -> str | None:
     hints = get_type_hints(_routine(function))
-    return next((name for name in inspect.signature(function).parameters if hints[name] is ToolContext), None)
+    found = [key for key in inspect.signature(function).parameters if _is_context(hints.get(key))]
+    if len(found) > 1:
+        raise ToolDefinitionError(f"tool {name}: two parameters are annotated RunContext")
+    return found[0] if found else None
+
+
+def _is_context(hint: Any) -> bool:
+    return hint is RunContext or get_origin(hint) is RunContext
 
 
 def _routine(function: Any) -> Any:

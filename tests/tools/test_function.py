@@ -2,12 +2,15 @@
 
 import functools
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -16,7 +19,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, Field
 
-from arriero.tools import Artifact, ModelRetry, Tool, ToolContext, ToolError, ToolResult
+from arriero.tools import Artifact, ModelRetry, RunContext, Tool, ToolContext, ToolError, ToolResult
 from arriero.tools._docstrings import docstring_style, read_docstring
 from arriero.tools.function import FunctionTool, ToolDefinitionError, as_tool, tool
 
@@ -296,6 +299,116 @@ def test_the_context_is_given_and_hidden() -> None:
         call(f, a=1, context={})
 
 
+def test_dependencies_are_given_and_hidden() -> None:
+    @tool
+    def f(ctx: RunContext[dict[str, int]], key: str) -> str:
+        ctx.on_output("stdout", "looking")
+        return f"{ctx.deps[key]} {ctx.tool_name} {ctx.approved}"
+
+    said: list[tuple[str, str]] = []
+    context = RunContext("c1", lambda *piece: said.append(piece), {"a": 7}, "f")
+    assert list(properties(f)) == ["key"]
+    assert anyio.run(f.run, {"key": "a"}, context).content == "7 f False"
+    assert said == [("stdout", "looking")]
+    assert f(context, "a") == "7 f False"
+
+
+def test_one_context_is_enough() -> None:
+    def f(one: RunContext[None], two: RunContext[int]) -> None: ...
+
+    with pytest.raises(ToolDefinitionError, match="two parameters are annotated RunContext"):
+        tool(f)
+
+
+@pytest.mark.parametrize(
+    ("approval", "given", "needed"),
+    [(False, 1, False), (True, 1, True), (lambda a: a["n"] > 5, 1, False), (lambda a: a["n"] > 5, 6, True)],
+)
+def test_approval_rules(approval: Any, given: int, needed: bool) -> None:
+    @tool(approval=approval)
+    def f(n: int) -> None: ...
+
+    assert f.needs_approval({"n": given}) is needed
+
+
+def test_no_more_calls_at_once_than_allowed_in_any_loop() -> None:
+    lock = threading.Lock()
+    running, most = 0, 0
+
+    @tool(max_concurrency=2)
+    def f() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+
+    async def several() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(f.run, {}, ToolContext())
+
+    loops = [threading.Thread(target=anyio.run, args=(several,)) for _ in range(2)]
+    for loop in loops:
+        loop.start()
+    for loop in loops:
+        loop.join(30)
+    assert most == 2
+
+
+def test_an_abandoned_call_keeps_its_place_and_a_cancelled_wait_takes_none() -> None:
+    release = threading.Event()
+
+    @tool(max_concurrency=1)
+    def f(block: bool) -> str:
+        if block:
+            release.wait(30)
+        return "ran"
+
+    async def run() -> tuple[bool, str]:
+        with anyio.move_on_after(0.05):
+            await f.run({"block": True}, ToolContext())
+        with anyio.move_on_after(0.05) as waited:
+            await f.run({"block": False}, ToolContext())
+        release.set()
+        return waited.cancelled_caught, (await f.run({"block": False}, ToolContext())).content
+
+    assert anyio.run(run) == (True, "ran")
+
+
+def test_a_place_is_given_back_after_a_fault() -> None:
+    @tool(max_concurrency=1)
+    async def f(wrong: bool) -> str:
+        if wrong:
+            raise ValueError("wrong")
+        return "ran"
+
+    with pytest.raises(ValueError, match="wrong"):
+        call(f, wrong=True)
+    assert call(f, wrong=False).content == "ran"
+
+
+def test_an_abandoned_thread_does_not_hold_up_the_end_of_the_program() -> None:
+    code = """
+import anyio, time
+from arriero.tools import ToolContext, tool
+
+@tool
+def blocks() -> None:
+    time.sleep(600)
+
+async def main():
+    with anyio.move_on_after(0.1):
+        await blocks.run({}, ToolContext())
+
+anyio.run(main)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_async_functions() -> None:
     @tool
     async def f(a: int) -> int:
@@ -371,6 +484,50 @@ def test_results_with_bytes_and_artifacts() -> None:
     )
     assert call(f, which=1) == ToolResult("[a.png: image/png, 3 bytes]", (picture,))
     assert call(f, which=2) is whole
+
+
+@pytest.mark.parametrize(
+    ("start", "name", "mime"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "f.png", "image/png"),
+        (b"\xff\xd8\xff", "f.jpg", "image/jpeg"),
+        (b"%PDF-1.7", "f.pdf", "application/pdf"),
+    ],
+)
+def test_bytes_of_known_formats(start: bytes, name: str, mime: str) -> None:
+    @tool
+    def f() -> bytes:
+        return start
+
+    assert call(f).artifacts == (Artifact(name, mime, start),)
+
+
+def test_results_with_files_and_parts(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b")
+    picture = Artifact("a.png", "image/png", b"123")
+
+    @tool
+    def f(file: str) -> list[Any]:
+        return ["Here:", tmp_path / file, {"rows": 1}, picture]
+
+    result = call(f, file="table.csv")
+    assert result.content == 'Here:\n[table.csv: text/csv, 3 bytes]\n{"rows": 1}\n[a.png: image/png, 3 bytes]'
+    assert result.artifacts == (Artifact("table.csv", "text/csv", b"a,b"), picture)
+    with pytest.raises(FileNotFoundError):
+        call(f, file="none.csv")
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    large = tmp_path / "large.bin"
+    with large.open("wb") as file:
+        file.truncate(65 * 1024 * 1024)
+
+    @tool
+    def f() -> Path:
+        return large
+
+    with pytest.raises(ValueError, match=r"large\.bin is larger than 64 MiB"):
+        call(f)
 
 
 def test_results_that_have_no_form() -> None:
