@@ -107,7 +107,12 @@ def charset_of(response: HttpResponse) -> str:
     named = re.search(r"charset\s*=\s*[\"']?([A-Za-z0-9_:.-]+)", response.headers.get("content-type", ""))
     if named is not None:
         return named[1]
-    meta = _META.search(response.body[:4096])
+    return meta_charset(response.body)
+
+
+def meta_charset(body: bytes) -> str:
+    """The charset that an HTML page names in its first 4 KB; empty when it names none."""
+    meta = _META.search(body[:4096])
     return "" if meta is None else meta[1].decode("ascii")
 
 

@@ -207,9 +207,19 @@ def test_encodings_and_names(folder: Path, index: DocumentIndex) -> None:
     (folder / "latin.txt").write_bytes(b"gold caf\xe9")
     (folder / "bom.txt").write_bytes(b"\xef\xbb\xbfgold")
     (folder / "crlf.txt").write_bytes(b"x\r\ngold\r\n")
+    meta = b'<meta charset="koi8-r"><p>gold ' + "жук".encode("koi8-r")
+    (folder / "meta.html").write_bytes(meta)
     (Path(os.fsdecode(os.fsencode(folder) + b"/bad\xff.txt"))).write_text("gold")
     index.refresh()
-    assert found(index, "gold") == ["bad\ufffd.txt:1", "bom.txt:1", "crlf.txt:2", "latin.txt:1", "u16.txt:1"]
+    assert found(index, "gold") == [
+        "bad\ufffd.txt:1",
+        "bom.txt:1",
+        "crlf.txt:2",
+        "latin.txt:1",
+        "meta.html:1",
+        "u16.txt:1",
+    ]
+    assert found(index, "жук") == ["meta.html:1"]
     assert found(index, "café") == ["latin.txt:1"]
     assert found(index, "cafe") == ["latin.txt:1"]
 
@@ -277,6 +287,28 @@ def test_a_damaged_index_is_made_anew(folder: Path, index: DocumentIndex, damage
         index.path.write_bytes(body)
     assert len(index.find("gold", 50)) == 30
     assert index.refresh().files == 30
+
+
+def test_an_update_makes_a_damaged_index_anew(folder: Path, index: DocumentIndex) -> None:
+    (folder / "a.txt").write_text("gold")
+    index.refresh()
+    index.path.write_bytes(b"garbage" * 2000)
+    assert index.refresh().added == 1
+    assert found(index, "gold") == ["a.txt:1"]
+
+
+def test_a_cancelled_call_ends_the_update(folder: Path, tmp_path: Path) -> None:
+    for n in range(500):
+        (folder / f"{n}.txt").write_text("gold " * 500)
+    tool = DocumentSearch(folder, index=tmp_path / "i.sqlite3")
+
+    async def run() -> None:
+        with anyio.move_on_after(0.01):
+            await tool.run({"query": "gold"}, ToolContext())
+
+    anyio.run(run)
+    assert tool.refresh().files == 500
+    assert len(tool.index.find("gold", 1000)) >= 500
 
 
 def test_the_index_is_the_users_alone(folder: Path, index: DocumentIndex) -> None:

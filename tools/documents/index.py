@@ -112,21 +112,24 @@ class DocumentIndex:
         """
         self._require_folder()
         with self._busy:
-            return self._repaired(lambda base: _Update(base, self.folder, on_progress, stop).run())
+            return self._repaired(
+                lambda base: _Update(base, self.folder, on_progress, stop).run(), fill=False
+            )
 
     def find(self, query: str, limit: int = 5) -> list[Passage]:
         """The passages that fit best, best first: those with all words of the query, then those with any.
 
-        Nothing in a query has a special meaning. Raises ToolError where the index cannot be used.
+        Nothing in a query has a special meaning, and nothing is found before the first refresh. Raises ToolError
+        where the index cannot be used.
         """
         plain = query.encode("utf-8", "replace").decode().replace("\0", " ")
         words = [word for word in plain.split() if any(map(str.isalnum, word))][:MAX_WORDS]
         if not words:
             return []
-        return self._repaired(lambda base: _find(base, words, limit))
+        return self._repaired(lambda base: _find(base, words, limit), fill=True)
 
-    def _repaired(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do it; with a damaged index, once more with a new one filled from the folder."""
+    def _repaired(self, work: Callable[[sqlite3.Connection], T], *, fill: bool) -> T:
+        """Do it; with a damaged index, once more with a new one, which may have to be filled first."""
         try:
             with store.opened(self.path) as base:
                 return work(base)
@@ -134,7 +137,8 @@ class DocumentIndex:
             store.remove(self.path)
         try:
             with store.opened(self.path) as base:
-                _Update(base, self.folder, lambda progress: None, None).run()
+                if fill:
+                    _Update(base, self.folder, lambda progress: None, None).run()
                 return work(base)
         except store.Damaged as error:
             raise ToolError(f"the index of the documents cannot be used ({error})") from None

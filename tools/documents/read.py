@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Final
 
 from arriero.tools._html import read_html
-from arriero.tools._page_text import decode
+from arriero.tools._page_text import decode, meta_charset
 from arriero.tools._pdf import PdfText
 
 PASSAGE = 1000
@@ -52,7 +52,7 @@ def parts(path: bytes, body: bytes) -> Iterator[Part]:
         for page, text in enumerate(PdfText(BytesIO(body)).pages(), 1):
             yield from _passages((page, line) for line in text.split("\n"))
     elif path.lower().endswith(_HTML):
-        blocks = read_html(decode(body)).blocks
+        blocks = read_html(decode(body, meta_charset(body))).blocks
         yield from _passages((block.line, line) for block in blocks for line in block.text.split("\n"))
     else:
         yield from _passages(enumerate(decode(body).split("\n"), 1))
