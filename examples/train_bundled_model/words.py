@@ -166,8 +166,11 @@ class Source:
         return self.phrase(1, 3)
 
     def number(self, digits: int = 5) -> int:
-        """A positive integer of one to `digits` digits, each length as likely."""
+        """A positive integer of one to `digits` digits, each length as likely; now and then a round one."""
         size = self.int(1, digits)
+        if self.chance(0.08):
+            zeros = self.int(1, max(1, size - 1))
+            return self.int(1, 10 ** (size - zeros) if size > zeros else 9) * 10**zeros
         return self.int(10 ** (size - 1) if size > 1 else 0, 10**size - 1)
 
     def decimal(self) -> str:

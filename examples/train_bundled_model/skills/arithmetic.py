@@ -111,8 +111,12 @@ def longer(source: Source) -> Turns:
         return longer(source)
     program = _show(expression, "/" in signs or "." in expression)
     shown = expression.replace(" ", "") if source.chance(0.4) else expression
-    if source.chance(0.1):
+    kind = source.rng.random()
+    if kind < 0.1:
         shown = shown.replace("*", "x")
+    elif kind < 0.25:
+        words = {"+": " plus ", "-": " minus ", "*": " times ", "/": " divided by "}
+        shown = "".join(words.get(char, char) for char in expression.replace(" ", ""))
     return _finish(source, ask(source, shown), program)
 
 
