@@ -4,6 +4,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -13,6 +14,7 @@ _FAILED: Final = 1
 _INTERRUPTED: Final = 130
 _PIPE: Final = 141
 _DEFAULT: Final = "ask"
+_TOOL_NAMES: Final = ("python", "search", "wolfram", "documents", "fetch")
 
 
 class QuestionGroup(click.Group):
@@ -89,8 +91,15 @@ _OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
         "--tool",
         "tools",
         multiple=True,
-        type=click.Choice(["python", "search", "wolfram"]),
-        help="Offer only this tool (repeatable); default: all that work here.",
+        type=click.Choice(_TOOL_NAMES),
+        help="Offer only this tool (repeatable); default: python, search and wolfram, where they work.",
+    ),
+    click.option(
+        "--docs",
+        envvar="ARRIERO_DOCS",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Offer a search of the documents in this folder.",
     ),
     click.option("--no-tools", is_flag=True, help="Offer no tools."),
     click.option(
@@ -199,6 +208,48 @@ def doctor(**options: Any) -> None:
     _finish(lambda: examine(settings), debug=settings.debug)
 
 
+@cli.group(context_settings=_CONTEXT)
+def tools() -> None:
+    """List the tools, show what a model sees of one, or call one by hand."""
+
+
+@tools.command("list", context_settings=_CONTEXT)
+@_with_options
+def tools_list(**options: Any) -> None:
+    """Which tools work here, and what the others need."""
+    from .tool_commands import list_tools, reporting
+
+    settings = _settings(options)
+    _finish(lambda: reporting(lambda: list_tools(settings)), debug=settings.debug)
+
+
+@tools.command("show", context_settings=_CONTEXT)
+@click.argument("name", type=click.Choice(_TOOL_NAMES))
+@_with_options
+def tools_show(name: str, **options: Any) -> None:
+    """The name, description and parameters that a model is given, as JSON."""
+    from .tool_commands import reporting, show_tool
+
+    settings = _settings(options)
+    _finish(lambda: reporting(lambda: show_tool(settings, name)), debug=settings.debug)
+
+
+@tools.command("call", context_settings=_CONTEXT)
+@click.argument("name", type=click.Choice(_TOOL_NAMES))
+@click.option("--arg", "arguments", multiple=True, metavar="KEY=VALUE", help="An argument (repeatable).")
+@_with_options
+def tools_call(name: str, arguments: tuple[str, ...], **options: Any) -> None:
+    """Run one call and print its result.
+
+    \b
+    arriero tools call python --arg code="print(6 * 7)"
+    """
+    from .tool_commands import call_tool, reporting
+
+    settings = _settings(options)
+    _finish(lambda: reporting(lambda: call_tool(settings, name, arguments)), debug=settings.debug)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """The console script: runs the command line and ends the process with its exit code."""
     _forgiving_streams()
@@ -276,6 +327,8 @@ def _finish(work: Callable[[], int], *, debug: bool) -> None:
         code = int(work())
     except BrokenPipeError:
         code = _PIPE
+    except click.ClickException:
+        raise
     except Exception as error:
         if debug:
             raise

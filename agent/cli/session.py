@@ -16,7 +16,7 @@ from arriero.tools import Tool, ToolError
 from .exits import NotReady
 from .runner import PATIENCE, Runner, load
 from .script import ScriptFile
-from .settings import BUNDLED, SCRIPT, TOOLS, Settings
+from .settings import BUNDLED, SCRIPT, UNASKED, Settings
 
 if TYPE_CHECKING:
     from arriero.tools.python import PythonTool
@@ -108,11 +108,16 @@ class Session:
         except TimeoutError:
             self.notices.append(f"{one.name} did not end in time")
 
+    def make(self, name: str) -> tuple[Tool | None, str]:
+        """The tool of that name, a key of TOOLS; or None, and what to do to have it. Raises NotReady."""
+        return _MAKERS[name](self)
+
     def _make_tools(self) -> dict[str, Tool]:
         asked = self.settings.tools
         made: dict[str, Tool] = {}
-        for name in TOOLS if asked is None else dict.fromkeys(asked):
-            tool, why_not = _MAKERS[name](self)
+        docs = ("documents",) if self.settings.docs else ()
+        for name in dict.fromkeys((*(UNASKED if asked is None else asked), *docs)):
+            tool, why_not = self.make(name)
             if tool is not None:
                 made[name] = tool
             elif asked is not None:
@@ -148,11 +153,28 @@ class Session:
 
         return WolframAlpha.from_env(), KEY_HELP
 
+    def _make_documents(self) -> tuple[Tool | None, str]:
+        from arriero.tools.documents import DocumentSearch
+
+        if self.settings.docs is None:
+            return None, "name the folder of your documents with --docs DIR"
+        try:
+            return DocumentSearch(self.settings.docs), ""
+        except ToolError as error:
+            raise NotReady(str(error)) from error
+
+    def _make_fetch(self) -> tuple[Tool | None, str]:
+        from arriero.tools.fetch import FetchPage
+
+        return FetchPage(), ""
+
 
 _MAKERS: dict[str, Callable[[Session], tuple[Tool | None, str]]] = {
     "python": Session._make_python,
     "search": Session._make_search,
     "wolfram": Session._make_wolfram,
+    "documents": Session._make_documents,
+    "fetch": Session._make_fetch,
 }
 
 

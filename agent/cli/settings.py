@@ -8,8 +8,17 @@ from typing import Final, Literal
 BUNDLED: Final = "bundled"
 SCRIPT: Final = "script:"
 
-TOOLS: Final = {"python": "code_interpreter", "search": "brave_search", "wolfram": "wolfram_alpha"}
+TOOLS: Final = {
+    "python": "code_interpreter",
+    "search": "brave_search",
+    "wolfram": "wolfram_alpha",
+    "documents": "search_documents",
+    "fetch": "fetch_page",
+}
 """Names of tools for people, and the names that the model knows them by."""
+
+UNASKED: Final = ("python", "search", "wolfram")
+"""Tools that are offered without being named, where they work."""
 
 SandboxLevel = Literal["auto", "bubblewrap", "landlock"]
 
@@ -19,7 +28,8 @@ class Settings:
     """One invocation's settings; None leaves a choice to the model or the library.
 
     ``model`` is a GGUF file, ``bundled``, or ``script:FILE`` (see ``script``). ``tools`` holds keys of TOOLS;
-    None offers every one that works here. ``context`` is in tokens. ``quiet`` hides tools and notices.
+    None offers those of UNASKED that work here. ``docs`` is a folder to search. ``context`` is in tokens.
+    ``quiet`` hides tools and notices.
     """
 
     model: str = BUNDLED
@@ -32,6 +42,7 @@ class Settings:
     context: int | None = None
     dialect: str | None = None
     tools: tuple[str, ...] | None = None
+    docs: Path | None = None
     sandbox: SandboxLevel = "auto"
     json: bool = False
     plain: bool = False

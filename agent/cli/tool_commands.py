@@ -1,0 +1,105 @@
+"""``arriero tools``: what can be offered to a model here, and trying one by hand."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from arriero.agent.calls import Repeats, Served, Service, serve
+from arriero.agent.cancellation import CancellationToken
+from arriero.agent.events import ToolCallFinished
+from arriero.agent.limits import Limits
+from arriero.prompts import ArrieroError, ToolCall, coerce_arguments
+from arriero.tools import Tool
+
+from .artifacts import keep
+from .exits import Exit, NotReady
+from .runner import Runner
+from .session import Session
+from .settings import TOOLS, Settings
+from .terminal import neutral
+
+
+def list_tools(settings: Settings) -> Exit:
+    """One line a tool: its name here, its name to the model, and whether it works."""
+    with _session(settings) as session:
+        for name, known_as in TOOLS.items():
+            tool, why_not = session.make(name)
+            click.echo(f"{name:10} {known_as:18} {'ready' if tool else neutral(why_not)}")
+    return Exit.OK
+
+
+def show_tool(settings: Settings, name: str) -> Exit:
+    """The specification that a model sees, as JSON."""
+    with _session(settings) as session:
+        click.echo(json.dumps(_tool(session, name).spec.model_dump(), indent=2, ensure_ascii=False))
+    return Exit.OK
+
+
+def call_tool(settings: Settings, name: str, given: Sequence[str]) -> Exit:
+    """Run one call: its result on stdout, where its artifacts are on stderr; FAILED if it reports an error."""
+    with _session(settings) as session:
+        tool = session.tools[name] = _tool(session, name)
+        arguments = coerce_arguments(_arguments(given), tool.spec.parameters)
+        call = ToolCall(id="call-1", name=tool.name, arguments=arguments)
+        served = session.runner.call(_served(tool, call))
+    finished = ToolCallFinished(
+        run_id=uuid.uuid4().hex, seq=1, **served.report(Repeats(limit=2).answer(served))
+    )
+    click.echo(neutral(finished.content))
+    for path in keep(finished.run_id, finished.artifacts) if finished.artifacts else ():
+        click.echo(f"saved {path}", err=True)
+    return Exit.OK if finished.ok else Exit.FAILED
+
+
+def reporting(work: Callable[[], Exit]) -> Exit:
+    """Do it; what arriero itself refuses becomes one line and an exit code."""
+    try:
+        return work()
+    except ArrieroError as error:
+        click.echo(f"error: {neutral(str(error))}", err=True)
+        return Exit.NOT_READY if isinstance(error, NotReady) else Exit.FAILED
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[Session]:
+    runner = Runner()
+    session = Session(settings, runner)
+    try:
+        yield session
+    finally:
+        session.close()
+        runner.close()
+
+
+def _tool(session: Session, name: str) -> Tool:
+    tool, why_not = session.make(name)
+    if tool is None:
+        raise NotReady(why_not)
+    return tool
+
+
+def _arguments(given: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` pairs; a value that is JSON is read as that, all else is text."""
+    arguments: dict[str, Any] = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{pair!r} is not of the form key=value", param_hint="--arg")
+        try:
+            arguments[key] = json.loads(value)
+        except ValueError:
+            arguments[key] = value
+    return arguments
+
+
+async def _served(tool: Tool, call: ToolCall) -> Served:
+    # Whoever types the call by hand has approved it.
+    service = Service({tool.name: tool}, Limits(), CancellationToken(), approve=lambda name, arguments: True)
+    async for piece in serve(call, service):
+        if isinstance(piece, Served):
+            return piece
+    raise AssertionError("a call always ends with what came of it")
