@@ -1,0 +1,104 @@
+"""MCP servers over streamable HTTP on 127.0.0.1: one written with the SDK, and some that are none."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from loopback import Loopback, Reply
+
+from arriero.tools import Tool, ToolContext, ToolError
+from arriero.tools.mcp import MCPToolset, load_mcp
+
+pytest.importorskip("mcp")
+SDK = str(Path(__file__).with_name("mcp_sdk_server.py"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def shop(port: int) -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, SDK, str(port)])
+    try:
+        end = time.monotonic() + 120
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def at(port: int, **more: Any) -> dict[str, Any]:
+    return {"mcpServers": {"shop": {"url": f"http://127.0.0.1:{port}/mcp", "start_timeout": 60, **more}}}
+
+
+def test_a_server_over_http_that_goes_away_and_comes_back() -> None:
+    port = free_port()
+
+    async def buy(toolset: MCPToolset) -> str:
+        tools: dict[str, Tool] = {tool.name: tool for tool in toolset.tools}
+        return (await tools["price"].run({"item": "tea"}, ToolContext())).content
+
+    async def use() -> None:
+        with shop(port):
+            toolset = await load_mcp(at(port, headers={"X-Own": "1"}))
+            assert toolset.failures == {}
+            assert await buy(toolset) == "1 tea: 2.5"
+            flood = next(tool for tool in toolset.tools if tool.name == "flood")
+            assert len((await flood.run({}, ToolContext())).content) == 5_000_000
+        with pytest.raises(ToolError, match="the MCP server shop"):
+            await buy(toolset)
+        with shop(port), anyio.fail_after(60):
+            while True:
+                try:
+                    assert await buy(toolset) == "1 tea: 2.5"
+                    break
+                except ToolError:
+                    await anyio.sleep(0.2)
+            await toolset.aclose()
+
+    anyio.run(use)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b"<html>Welcome</html>", headers={"Content-Type": "text/html"}),
+        Reply(body=b"{not json", headers={"Content-Type": "application/json"}),
+        Reply(status=401, body=b"no"),
+        Reply(status=302, headers={"Location": "http://localhost/elsewhere"}),
+        Reply(body=b"x" * 100, missing=100, headers={"Content-Type": "application/json"}),
+        Reply(hang_up=True),
+        Reply(delay=30.0),
+    ],
+    ids=["html", "broken json", "401", "redirect", "half", "hangs up", "hangs"],
+)
+def test_what_is_no_mcp_server_is_reported_in_time(reply: Reply) -> None:
+    with Loopback(reply) as server:
+        port = int(server.url.rpartition(":")[2])
+        toolset = anyio.run(load_mcp, at(port, start_timeout=5))
+        anyio.run(toolset.aclose)
+    assert toolset.tools == ()
+    assert "the MCP server shop could not be used: " in toolset.failures["shop"]
+
+
+def test_nobody_listens() -> None:
+    toolset = anyio.run(load_mcp, at(free_port()))
+    assert "could not be used: " in toolset.failures["shop"]
