@@ -15,15 +15,22 @@ PAGES = sorted(
 )
 README = (ROOT / "README.md").read_text()
 EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
-EXAMPLES = [(match[1], match[2]) for match in EXAMPLE.finditer(README)]
+WITH_EXAMPLES = ("README.md", "docs/tools.md")
+EXAMPLES = [
+    pytest.param(match[1], match[2], id=f"{page}:{number}")
+    for page in WITH_EXAMPLES
+    for number, match in enumerate(EXAMPLE.finditer((ROOT / page).read_text()), 1)
+]
 
 
-def test_the_readme_has_examples() -> None:
-    assert len(EXAMPLES) >= 2
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 2 * len(WITH_EXAMPLES)
 
 
 @pytest.mark.parametrize(("code", "expected"), EXAMPLES)
-def test_example_of_the_readme_runs(code: str, expected: str | None, tmp_path: Path) -> None:
+def test_examples_run(code: str, expected: str | None, tmp_path: Path) -> None:
+    if "load_mcp" in code:
+        pytest.importorskip("mcp_server_time")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )

@@ -1,9 +1,10 @@
-"""Runs blocking functions beside the event loop, in threads that may be abandoned."""
+"""Threads beside the event loop: blocking functions that may be abandoned, places, promises."""
 
 import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -41,6 +42,22 @@ async def in_thread(function: Callable[[], T], *, name: str, at_end: Callable[[]
     if fault is not None:
         raise fault
     return value  # type: ignore[return-value]
+
+
+async def outcome(future: "Future[T]") -> T:
+    """Wait for what another thread promised to any number of callers; cancelling one leaves the others."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: "Future[T]") -> None:
+        try:
+            loop.call_soon_threadsafe(_settle, done)
+        except RuntimeError:
+            return  # the loop has closed: nobody waits any more
+
+    future.add_done_callback(wake)
+    await done
+    return future.result()
 
 
 class Places:

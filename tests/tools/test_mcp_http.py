@@ -1,11 +1,14 @@
 """MCP servers over streamable HTTP on 127.0.0.1: one written with the SDK, and some that are none."""
 
+import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,80 @@ def test_a_server_over_http_that_goes_away_and_comes_back() -> None:
             await toolset.aclose()
 
     anyio.run(use)
+
+
+class WithSessions(BaseHTTPRequestHandler):
+    """A server of the protocol's handshake era: it forgets its sessions when ``sessions`` is cleared."""
+
+    sessions: set[str]
+    tokens: list[str | None]
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.tokens.append(self.headers["Authorization"])
+        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": request.get("id")}
+        match request["method"]:
+            case "initialize":
+                self.sessions.add(f"s{len(self.tokens)}")
+                reply["result"] = {
+                    "protocolVersion": request["params"]["protocolVersion"],
+                    "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "old", "version": "1"},
+                }
+                return self.say(200, reply, {"Mcp-Session-Id": f"s{len(self.tokens)}"})
+            case "server/discover":
+                return self.say(400, reply | {"error": {"code": -32600, "message": "no session"}})
+        if self.headers["Mcp-Session-Id"] not in self.sessions:
+            return self.say(404, reply | {"error": {"code": -32600, "message": "Session not found"}})
+        match request["method"]:
+            case "tools/list":
+                reply["result"] = {"tools": [{"name": "price", "inputSchema": {"type": "object"}}]}
+            case "tools/call":
+                reply["result"] = {"content": [{"type": "text", "text": "cheap"}]}
+            case _:
+                return self.say(202, None)
+        self.say(200, reply)
+
+    def do_GET(self) -> None:
+        self.say(405, None)
+
+    do_DELETE = do_GET
+
+    def say(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        data = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Tests read no access log."""
+
+
+def test_a_session_that_the_server_forgot_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "k0")
+    WithSessions.sessions, WithSessions.tokens = set(), []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), WithSessions)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    async def use() -> None:
+        config = at(server.server_address[1], headers={"Authorization": "Bearer ${KEY}"})
+        async with await load_mcp(config) as toolset:
+            (tool,) = toolset.tools
+            assert (await tool.run({}, ToolContext())).content == "cheap"
+            WithSessions.sessions.clear()
+            with pytest.raises(ToolError, match="the MCP server shop has ended: Session not found"):
+                await tool.run({}, ToolContext())
+            assert (await tool.run({}, ToolContext())).content == "cheap"
+
+    try:
+        anyio.run(use)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert set(WithSessions.tokens) == {"Bearer k0"}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from typing import Any
 import anyio
 import pytest
 
+from arriero.agent import Agent, Limits
+from arriero.agent.backends import ScriptedModel
 from arriero.tools import Artifact, Tool, ToolContext, ToolError, ToolResult
 from arriero.tools.mcp import MCPToolset, load_mcp
 
@@ -240,6 +242,33 @@ def test_a_cancelled_call_stops_waiting() -> None:
         assert waited.cancelled_caught
 
     with_servers(use, one=plain())
+
+
+def test_an_agent_survives_what_its_servers_do() -> None:
+    calls = [json.dumps({"name": name, "parameters": {}}) + "<|eom_id|>" for name in ("flood", "die", "pid")]
+    toolset = anyio.run(load_mcp, config(one=plain()))
+    with Agent(ScriptedModel([*calls, "Done.<|eot_id|>"]), tools=toolset.tools) as agent:
+        result = agent.run_sync("Try them all")
+    flood, died, pid = [message.content for message in result.messages if message.role == "ipython"]
+    assert result.output == "Done."
+    assert "characters left out" in flood
+    assert len(flood) < 21_000
+    assert died.startswith("Error when running tool: the MCP server one has ended, having printed: fatal")
+    assert gone(int(pid))
+
+
+def test_a_server_that_outlasts_the_limits_of_runs_is_ended() -> None:
+    toolset = anyio.run(load_mcp, config(one=plain()))
+    pid = int(anyio.run(ask, next(tool for tool in toolset.tools if tool.name == "pid")).content)
+    call = '{"name": "hang", "parameters": {}}<|eom_id|>'
+    model = ScriptedModel([call, call, "Sorry.<|eot_id|>"])
+    with Agent(model, tools=toolset.tools, limits=Limits(tool_timeout=0.5)) as agent:
+        result = agent.run_sync("Hang")
+        told = [message.content for message in result.messages if message.role == "ipython"]
+        assert (
+            told == ["Error when running tool: hang did not answer within 0.5 seconds and was stopped."] * 2
+        )
+        assert gone(pid)
 
 
 async def use_the_shop(tools: dict[str, Tool], toolset: MCPToolset) -> None:

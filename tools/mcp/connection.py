@@ -84,19 +84,22 @@ class Connection:
 
     async def _call(self, tool: str, arguments: dict[str, Any], timeout: float) -> "CallToolResult":
         from mcp import MCPError
-        from mcp.types import CONNECTION_CLOSED
+        from mcp.types import CONNECTION_CLOSED, INVALID_REQUEST
 
+        # Over HTTP, a server that was started again knows nothing of the session and says so like this.
+        over_http = isinstance(self._server, HttpServer)
         try:
             async with asyncio.timeout(timeout):
                 result: CallToolResult = await self._client.call_tool(tool, arguments)
                 return result
         except MCPError as error:
-            if error.code != CONNECTION_CLOSED:
+            if error.code != CONNECTION_CLOSED and not (over_http and error.code == INVALID_REQUEST):
                 raise
             self._request_stop()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._gone.wait()), 1.0)
-            raise self._ended_error() from None
+            if not over_http:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._gone.wait(), 1.0)
+            raise self._ended_error(str(error) if over_http else "") from None
 
     def stop(self) -> None:
         """Begin to end the connection; ``ended`` tells when it has."""
@@ -111,8 +114,9 @@ class Connection:
         if self._starting is not None and not self.ready.done():
             self._starting.cancel()
 
-    def _ended_error(self) -> ConnectionEnded:
-        return ConnectionEnded(f"the MCP server {self.name} has ended{self._last_words()}")
+    def _ended_error(self, why: str = "") -> ConnectionEnded:
+        why = f": {why[:500]}" if why else self._last_words()
+        return ConnectionEnded(f"the MCP server {self.name} has ended{why}")
 
     def _last_words(self) -> str:
         said = self._said.decode("utf-8", "replace").strip()
@@ -120,6 +124,9 @@ class Connection:
 
     def _work(self) -> None:
         try:
+            # Importing the SDK takes a second or more and is no part of the server's time.
+            import mcp.client.streamable_http  # noqa: F401
+
             asyncio.run(self._live())
         except BaseException as error:
             self._fail(error)
@@ -255,7 +262,8 @@ async def _list_tools(client: Any) -> "list[ListedTool]":
 
 
 def _reason(error: BaseException) -> str:
-    """The first error in what task groups wrap."""
+    """The first line of the first error in what task groups wrap."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    line = str(error).strip().partition("\n")[0][:300]
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__

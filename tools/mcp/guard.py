@@ -99,8 +99,10 @@ def main(parent: str, names: str, *command: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if os.getppid() == int(parent):
             os.write(2, guard.tail)
-        # The guard leads the group and goes with it.
-        os.killpg(0, signal.SIGKILL)
+        child.kill()
+        if os.getpgrp() == os.getpid():
+            # The guard leads the group and goes with it.
+            os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from arriero.tools._threads import outcome
 from arriero.tools.base import ToolError
 
 from .config import Server
@@ -19,14 +20,15 @@ CALL_TIMEOUT = 60.0
 _LONGEST_PAUSE = 60.0
 # The SDK gives a server up to 2 s to end by itself, 2 s after SIGTERM and 2 s after SIGKILL.
 _CLOSE_TIMEOUT = 10.0
-_TIMEOUTS_TO_RESTART = 2
+_MISSING_TO_RESTART = 2
 
 
 class MCPServer:
     """Calls tools of one server, from any thread and event loop.
 
     A server that has ended is started again by the next call; after failures in a row a pause is kept between
-    starts, of 1 second that doubles up to 60. Two calls in a row without an answer in time count as an end.
+    starts, of 1 second that doubles up to 60. Two calls in a row without an answer, because their time was over
+    or they were cancelled, count as an end.
     """
 
     def __init__(self, name: str, server: Server) -> None:
@@ -36,7 +38,7 @@ class MCPServer:
         self._connection: Connection | None = None
         self._closed = False
         self._failures = 0
-        self._timeouts = 0
+        self._missing = 0
         self._not_before = 0.0
         self._why = ""
 
@@ -58,10 +60,15 @@ class MCPServer:
         except ConnectionEnded as error:
             self._failed(connection, str(error))
             raise
+        except asyncio.CancelledError:
+            # The caller's own limit of time looks like this.
+            self._unanswered(connection)
+            raise
         except TimeoutError:
-            self._timed_out(connection)
+            self._unanswered(connection)
             raise ToolError(f"the MCP server {self.name} did not answer within {timeout:g} seconds") from None
         except MCPError as error:
+            self._answered()
             raise ToolError(f"the MCP server {self.name} refused: {str(error)[:2000]}") from None
         except Exception as error:
             connection.stop()
@@ -70,20 +77,19 @@ class MCPServer:
                 f"the MCP server {self.name} gave an answer that cannot be used: "
                 f"{type(error).__name__}: {str(error)[:500]}"
             ) from None
-        with self._lock:
-            self._failures = self._timeouts = 0
+        self._answered()
         return result
 
     async def aclose(self) -> None:
         """End the server; it is not started again."""
         with self._lock:
+            connection = None if self._closed else self._connection
             self._closed = True
-            connection = self._connection
         if connection is None:
             return
         connection.stop()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(connection.ended)), _CLOSE_TIMEOUT)
+            await asyncio.wait_for(outcome(connection.ended), _CLOSE_TIMEOUT)
 
     def _current(self) -> Connection:
         with self._lock:
@@ -96,14 +102,13 @@ class MCPServer:
                 raise ToolError(
                     f"the MCP server {self.name} is not running and can be tried again in {pause:.0f} s. {self._why}"
                 )
-            self._timeouts = 0
+            self._missing = 0
             self._connection = Connection(self.name, self._server)
             return self._connection
 
     async def _ready(self, connection: Connection) -> "list[ListedTool]":
         try:
-            # Several calls may wait for one start; a call that is cancelled must not cancel it.
-            return await asyncio.shield(asyncio.wrap_future(connection.ready))
+            return await outcome(connection.ready)
         except ToolError as error:
             self._failed(connection, str(error))
             raise ToolError(str(error)) from None
@@ -119,10 +124,14 @@ class MCPServer:
             self._not_before = time.monotonic() + pause
             self._why = why
 
-    def _timed_out(self, connection: Connection) -> None:
+    def _answered(self) -> None:
         with self._lock:
-            self._timeouts += 1
-            hangs = self._timeouts >= _TIMEOUTS_TO_RESTART
+            self._failures = self._missing = 0
+
+    def _unanswered(self, connection: Connection) -> None:
+        with self._lock:
+            self._missing += 1
+            hangs = self._missing >= _MISSING_TO_RESTART
         if hangs:
             connection.stop()
             self._failed(connection, "It did not answer.")
