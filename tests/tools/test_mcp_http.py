@@ -176,6 +176,13 @@ def test_what_is_no_mcp_server_is_reported_in_time(reply: Reply) -> None:
     assert "the MCP server shop could not be used: " in toolset.failures["shop"]
 
 
+def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
+    body = b'{"jsonrpc": "2.0", "id": 0, "result": {"x": "' + b"x" * (17 * 1024 * 1024) + b'"}}'
+    with Loopback(Reply(body=body, headers={"Content-Type": "application/json"})) as server:
+        toolset = anyio.run(load_mcp, at(int(server.url.rpartition(":")[2])))
+    assert "larger than 16 MiB" in toolset.failures["shop"]
+
+
 def test_nobody_listens() -> None:
     toolset = anyio.run(load_mcp, at(free_port()))
     assert "could not be used: " in toolset.failures["shop"]

@@ -137,7 +137,7 @@ def test_servers_that_never_become_ready() -> None:
         assert said["silent"].endswith("could not be used: it was not ready within 1 seconds")
         assert said["dead"].endswith("has ended, having printed: cannot find my files")
         assert said["absent"].endswith("no-such-program: No such file or directory")
-        assert "a message was larger than 32 MiB" in said["line"]
+        assert "a message was larger than 16 MiB" in said["line"]
         assert set(said) == {"silent", "dead", "absent", "line"}
         assert (await ask(tools["echo"], text="here")).content == "here"
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mcp.types import Tool as ListedTool
 
 INHERITED = ("PATH", "HOME", "LANG")
-MAX_MESSAGE = 32 * 1024 * 1024
+MAX_MESSAGE = 16 * 1024 * 1024
 MAX_TOOLS = 1000
 _MAX_PAGES = 100
 _GUARD = Path(__file__).with_name("guard.py")

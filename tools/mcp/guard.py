@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import Any, NoReturn
 
-LINE_LIMIT = 32 * 1024 * 1024
+LINE_LIMIT = 16 * 1024 * 1024
 TAIL = 4096
 POLL = 0.5
 
