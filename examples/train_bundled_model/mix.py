@@ -11,7 +11,7 @@ from .words import MONTHS, Source
 SKILLS = ("arithmetic", "programs", "search", "wolfram", "functions", "chains", "errors", "chat", "repeat",
     "decline",
           "several")  # fmt: skip
-_WEIGHTS = (0.15, 0.22, 0.14, 0.08, 0.14, 0.10, 0.0, 0.05, 0.02, 0.11, 0.03)
+_WEIGHTS = (0.11, 0.24, 0.17, 0.05, 0.19, 0.09, 0.0, 0.04, 0.04, 0.07, 0.05)
 _INSTRUCTIONS = [
     "You are a helpful assistant.", "You are a helpful assistant", "You are a concise assistant.",
     "Answer briefly.", "",

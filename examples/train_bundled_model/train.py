@@ -288,15 +288,15 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--pools", type=int, default=130, help=f"length of the run, in pools of {POOL} dialogues"
+        "--pools", type=int, default=200, help=f"length of the run, in pools of {POOL} dialogues"
     )
     parser.add_argument(
-        "--cooling", type=int, default=40, help="pools over which the learning rate falls at the end"
+        "--cooling", type=int, default=150, help="pools over which the learning rate falls at the end"
     )
     parser.add_argument("--every", type=int, default=4, help="pools between checkpoints")
     parser.add_argument("--processes", type=int, default=2, help="one per core, one thread each")
-    parser.add_argument("--muon-lr", type=float, default=0.02)
-    parser.add_argument("--adam-lr", type=float, default=0.004)
+    parser.add_argument("--muon-lr", type=float, default=0.012)
+    parser.add_argument("--adam-lr", type=float, default=0.0025)
     parser.add_argument(
         "--shape", type=json.loads, default={}, help="sizes that differ from the default, as JSON"
     )

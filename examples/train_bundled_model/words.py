@@ -7,6 +7,7 @@ import string
 import zlib
 from collections.abc import Sequence
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ apple bread coffee sugar orange lemon cheese river mountain forest island ocean 
 planet winter summer spring autumn garden flower tree bird horse tiger lion wolf rabbit turtle dragon castle tower
 silver gold copper iron glass stone paper cotton velvet window mirror candle lamp chair kitchen pencil letter engine
 wheel pocket jacket hammer basket bottle ticket station harbor village desert valley storm cloud thunder rain snow
-hello banana python kitten python orange violin guitar piano drum trumpet chess soccer tennis hockey marathon"""
+hello banana kitten orange violin guitar piano drum trumpet chess soccer tennis hockey marathon"""
 )
 FIRST = listed(
     """James Mary John Linda Robert Anna David Sara Maria Kenji Wei Ahmed Olga Priya Luca Emma Noah Ivan Chloe Yuki
@@ -52,6 +53,13 @@ Vienna Prague Dublin Lisbon Athens Mumbai Bangkok France Germany Spain Italy Jap
 Egypt Kenya Norway Sweden Poland Chile Mexico Texas Denver Milan Munich Lyon Porto Warsaw Zurich Geneva Havana Austin
 Iceland Ireland Portugal Greece Turkey Iran Iraq Nepal Cuba Ghana Morocco Vietnam Thailand Amsterdam Barcelona"""
 )
+PIECES = [
+    piece
+    for piece in listed(Path(__file__).with_name("pieces.txt").read_text(encoding="utf-8"))
+    if piece.islower()
+]
+"""The vocabulary's own pieces of words: joined at random, they make the model copy each of them."""
+
 MONTHS = listed("January February March April May June July August September October November December")
 
 
@@ -97,7 +105,9 @@ class Source:
     def _invented(self) -> str:
         while True:
             kind = self.rng.random()
-            if kind < 0.8:
+            if kind < 0.4:
+                word = "".join(self.pick(PIECES) for _ in range(self.pick((1, 2, 2, 3))))
+            elif kind < 0.85:
                 word = "".join(
                     self.pick(_ONSETS) + self.pick(_VOWELS) + self.pick(_CODAS)
                     for _ in range(self.pick((1, 2, 2, 3)))
