@@ -6,13 +6,13 @@ import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
-
-import anyio.to_thread
 
 from arriero.prompts import Message, ToolCall
 from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolError, ToolFailed, ToolResult
 from arriero.tools.arguments import argument_error
+from arriero.tools.threads import in_thread
 
 from .cancellation import CancellationToken, RunCancelled
 from .events import ArtifactRef
@@ -139,7 +139,7 @@ async def _decision(call: ToolCall, approve: Approve | None) -> bool | None:
     if approve is None:
         return None
     # The user's function may ask a person and block meanwhile; the loop must not.
-    answer = await anyio.to_thread.run_sync(approve, call.name, dict(call.arguments), abandon_on_cancel=True)
+    answer = await in_thread(partial(approve, call.name, dict(call.arguments)), name="approve")
     return await answer if inspect.isawaitable(answer) else answer
 
 

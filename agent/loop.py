@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _MALFORMED = "Error: the call could not be read: {reason} Write it again, complete and in the given format."
 E = TypeVar("E", bound=ev.Event)
+_UNRUN = "Error: the call was not run, because the run ended before it."
 _STOPPED = "Error when running tool: it was stopped before it ended."
 
 
@@ -149,10 +150,7 @@ class Run:
 
     async def _serve(self, calls: list[ToolCall], repeats: Repeats) -> AsyncGenerator[ev.Event, None]:
         """Every call of a message in order; whatever happens, each gets an answer in the transcript."""
-        answers = {
-            call.id: Message(role="ipython", content=_STOPPED, tool_call_id=call.id, name=call.name)
-            for call in calls
-        }
+        answers = {call.id: _answer(call, _UNRUN) for call in calls}
         service = Service(self.tools, self.limits, self.cancel, self.deps, self.approve)
         try:
             for call in calls:
@@ -160,6 +158,7 @@ class Run:
                 yield self._event(
                     ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments
                 )
+                answers[call.id] = _answer(call, _STOPPED)
                 async with aclosing(serve(call, service)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Served):
@@ -223,6 +222,10 @@ class Run:
     def _event(self, kind: type[E], **values: Any) -> E:
         self._seq += 1
         return kind(run_id=self.run_id, seq=self._seq, **values)
+
+
+def _answer(call: ToolCall, text: str) -> Message:
+    return Message(role="ipython", content=text, tool_call_id=call.id, name=call.name)
 
 
 def _usage_of(step: Step) -> ev.Usage:

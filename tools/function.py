@@ -30,8 +30,8 @@ from arriero.prompts.errors import ArrieroError
 
 from ._docstrings import Documentation, read_docstring
 from ._results import as_result
-from ._threads import Places, in_thread
 from .base import Effect, ModelRetry, RunContext, Tool, ToolContext, ToolResult
+from .threads import Places, in_thread
 
 P = ParamSpec("P")
 R = TypeVar("R")

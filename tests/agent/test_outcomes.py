@@ -61,6 +61,25 @@ def test_a_call_that_nobody_decides_ends_the_run_unrun(approve: Any) -> None:
     assert (events[-1].stop_reason, events[-1].error) == ("approval", WAITS)  # type: ignore[union-attr]
 
 
+def test_calls_after_an_undecided_one_are_answered_too() -> None:
+    paid: list[int] = []
+
+    @tool(approval=lambda arguments: arguments["sum"] > 5)
+    def pay(sum: int) -> str:  # noqa: A002
+        paid.append(sum)
+        return "paid"
+
+    one = '{"name": "pay", "parameters": {"sum": %d}}'
+    model = ScriptedModel([f"{one % 1}; {one % 7}; {one % 2}<|eom_id|>", END])
+    with Agent(model, tools=[pay]) as agent:
+        conversation = agent.conversation()
+        result = agent.run_sync("Pay", conversation=conversation)
+        told = [m.content for m in result.messages if m.role == "ipython"]
+        assert agent.run_sync("Never mind", conversation=conversation).output == "Done."
+    assert (result.stop_reason, paid) == ("approval", [1])
+    assert told == ["paid", WAITS, "Error: the call was not run, because the run ended before it."]
+
+
 @pytest.mark.parametrize(
     ("decision", "paid", "told"),
     [

@@ -6,7 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from arriero.tools._threads import outcome
+from arriero.tools.threads import outcome
+
 from arriero.tools.base import ToolError
 
 from .config import Server

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def in_thread(function: Callable[[], T], *, name: str, at_end: Callable[[], None]) -> T:
+async def in_thread(function: Callable[[], T], *, name: str, at_end: Callable[[], None] = lambda: None) -> T:
     """Call ``function`` in a thread of its own and return or raise what it does.
 
     Cancelling leaves the thread to finish alone; it is a daemon, so that it neither holds up the end of the
