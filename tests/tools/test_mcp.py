@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,12 @@ def test_no_servers_are_no_fault() -> None:
     pytest.importorskip("mcp")
     toolset = anyio.run(load_mcp, {"mcpServers": {}})
     assert (toolset.tools, toolset.failures) == ((), {})
+
+
+def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(MCPConfigError, match=r"pip install 'arriero\[mcp\]'"):
+        anyio.run(load_mcp, {"mcpServers": {"a": {"command": "x"}}})
 
 
 def test_names_are_prefixed_where_they_collide() -> None:
