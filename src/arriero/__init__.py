@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     )
     from arriero.agent.models import bundled_model
     from arriero.prompts import ArrieroError, Message, ToolCall, ToolSpec
-    from arriero.tools import Artifact, ModelRetry, Tool, ToolError, ToolResult
+    from arriero.tools import (
+        ApprovalRequired,
+        Artifact,
+        ModelRetry,
+        RunContext,
+        Tool,
+        ToolError,
+        ToolFailed,
+        ToolResult,
+    )
     from arriero.tools.function import tool
     from arriero.tools.python import PythonTool
     from arriero.tools.search import BraveSearch
@@ -41,7 +50,16 @@ _HOME = {
     ),
     "arriero.agent.models": ("bundled_model",),
     "arriero.prompts": ("ArrieroError", "Message", "ToolCall", "ToolSpec"),
-    "arriero.tools": ("Artifact", "ModelRetry", "Tool", "ToolError", "ToolResult"),
+    "arriero.tools": (
+        "ApprovalRequired",
+        "Artifact",
+        "ModelRetry",
+        "RunContext",
+        "Tool",
+        "ToolError",
+        "ToolFailed",
+        "ToolResult",
+    ),
     "arriero.tools.function": ("tool",),
     "arriero.tools.python": ("PythonTool",),
     "arriero.tools.search": ("BraveSearch",),
@@ -51,6 +69,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Agent",
+    "ApprovalRequired",
     "ArrieroError",
     "Artifact",
     "BraveSearch",
@@ -65,12 +84,14 @@ __all__ = [
     "ModelError",
     "ModelRetry",
     "PythonTool",
+    "RunContext",
     "RunResult",
     "Sampling",
     "ScriptedModel",
     "Tool",
     "ToolCall",
     "ToolError",
+    "ToolFailed",
     "ToolResult",
     "ToolSpec",
     "WolframAlpha",
