@@ -69,7 +69,7 @@ def topic(source: Source) -> str:
     kind = source.rng.random()
     if kind < 0.45:
         head = source.pick(_TOPICS) if source.chance(0.75) else source.phrase(1, 2)
-        middle = source.pick(["in", "of", "for", "in", "of", "at", "on"])
+        middle = source.pick(["in", "of", "for", "in", "of", "at", "on", "about"])
         tail = source.thing() if source.chance(0.7) else source.place()
         last = source.pick(
             ["", "", "", "", " today", " right now", f" in {source.int(1980, 2027)}", " this week"]
