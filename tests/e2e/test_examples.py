@@ -18,7 +18,7 @@ WANTED = {
 @pytest.mark.parametrize("name", sorted(WANTED))
 def test_example_runs(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / name],
+        [sys.executable, EXAMPLES / name],
         capture_output=True,
         text=True,
         timeout=120,
