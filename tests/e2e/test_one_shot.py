@@ -192,7 +192,11 @@ def test_ctrl_c_while_a_tool_runs_leaves_nothing_behind(environment: dict[str, s
     assert process.wait(PATIENCE) == 130
     assert time.monotonic() - before < 15
     assert last["stop_reason"] == "cancelled"
-    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    end = time.monotonic() + 5
+    while (left := [pid for pid in children if Path(f"/proc/{pid}").exists()]) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.stdout.close()
+    assert not left
     for stream in (process.stdout, process.stderr):
         assert stream
         stream.close()

@@ -69,6 +69,7 @@ class Gateway:
         self._commands = commands
         self._answers = answers
         self._writing = threading.Lock()
+        self._ending = threading.Lock()
         self._jobs: queue.Queue[dict[str, Any]] = queue.Queue()
         self._running: int | None = None
         self._kernel = 0
@@ -152,6 +153,8 @@ class Gateway:
             self._finish()
 
     def _finish(self) -> None:
+        # Never released: a second thread that comes here must not end the process while the first still clears up.
+        self._ending.acquire()
         with contextlib.suppress(OSError):
             os.killpg(self._kernel, signal.SIGKILL)
         if self._config["scratch"]:
