@@ -6,9 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from arriero.tools.threads import outcome
-
 from arriero.tools.base import ToolError
+from arriero.tools.threads import outcome
 
 from .config import Server
 from .connection import Connection, ConnectionEnded
