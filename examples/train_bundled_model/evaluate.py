@@ -64,10 +64,10 @@ def expected(context: Context, turns: Turns) -> str:
     return "".join(p.text for p in pieces[last:] if p.own)
 
 
-async def measure(model: LlamaCppModel, skill: str, dialogues: int, seed: str) -> Tally:
+async def measure(model: LlamaCppModel, skill: str, dialogues: int, seed: str, *, odd: bool = False) -> Tally:
     """Every step of that many held-out dialogues of the skill."""
     tally = Tally()
-    source = Source(f"{seed}-{skill}", held_out=True)
+    source = Source(f"{seed}-{skill}", held_out=True, odd=odd)
     for _ in range(dialogues):
         context, turns = mix.dialogue(source, skill)
         for at, turn in enumerate(turns):
@@ -96,7 +96,8 @@ async def run(options: argparse.Namespace) -> dict[str, Tally]:
     model = LlamaCppModel(options.file, n_threads=options.threads)
     try:
         return {
-            s: await measure(model, s, options.dialogues, options.seed) for s in options.skill or mix.SKILLS
+            s: await measure(model, s, options.dialogues, options.seed, odd=options.odd)
+            for s in options.skill or mix.SKILLS
         }
     finally:
         await model.aclose()
@@ -110,6 +111,9 @@ def main() -> int:
     parser.add_argument("--seed", default="evaluation", help="another seed draws other dialogues")
     parser.add_argument(
         "--skill", action="append", choices=mix.SKILLS, help="measure only this one; may be repeated"
+    )
+    parser.add_argument(
+        "--odd", action="store_true", help="a harder set: names of random letters and pieces of words as well"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--wrong", type=int, default=0, help="show up to that many wrong steps per skill")

@@ -11,7 +11,10 @@ from .words import MONTHS, Source
 SKILLS = ("arithmetic", "programs", "search", "wolfram", "functions", "chains", "errors", "chat", "repeat",
     "decline",
           "several")  # fmt: skip
-_WEIGHTS = (0.11, 0.24, 0.17, 0.05, 0.19, 0.09, 0.0, 0.04, 0.04, 0.07, 0.05)
+_LONG = "long"
+_WEIGHTS = {"arithmetic": 0.06, "programs": 0.11, "search": 0.09, "wolfram": 0.03, "functions": 0.08, "chains": 0.05,
+            "chat": 0.02, "repeat": 0.03, "decline": 0.05, "several": 0.06, _LONG: 0.42}  # fmt: skip
+"""Shares of the training dialogues; the errors come with the other skills."""
 _INSTRUCTIONS = [
     "You are a helpful assistant.", "You are a helpful assistant", "You are a concise assistant.",
     "Answer briefly.", "",
@@ -117,6 +120,42 @@ def _several(source: Source) -> tuple[Context, Turns]:
     return context, turns
 
 
+def _long(source: Source) -> tuple[Context, Turns]:
+    """Many questions of all kinds about one head: more to write for what there is to read, and to copy from."""
+    search = source.chance(0.6)
+    context = Context(
+        source.chance(0.9), search, source.chance(0.5), [], _instructions(source), _date(source)
+    )
+    wanted = [functions.function(source) for _ in range(source.pick([0, 1, 1, 2, 2]))]
+    if len(wanted) == 2 and (wanted[0].name == wanted[1].name or wanted[0].noun == wanted[1].noun):
+        wanted.pop()
+    if wanted:
+        context.functions = functions.toolbox(source, wanted[0], 2) + [f.spec for f in wanted[1:]]
+        names = [spec["name"] for spec in context.functions]
+        context.functions = [
+            spec for i, spec in enumerate(context.functions) if spec["name"] not in names[:i]
+        ]
+    makers: list[Callable[[], Turns]] = [lambda: chat.talk(source, context), lambda: chat.repeat(source),
+                                         lambda: chat.decline(source, context)]  # fmt: skip
+    if context.python:
+        makers += [lambda: arithmetic.arithmetic(source)] * 2 + [lambda: _programs(source)] * 4
+        makers += [lambda: chains.python_then_python(source)]
+    if context.search:
+        makers += [lambda: lookup.search(source)] * 3
+    if context.search and context.python:
+        makers += [lambda: chains.search_then_python(source)]
+    if context.wolfram:
+        makers += [lambda: lookup.wolfram(source)]
+    if context.wolfram and context.search:
+        makers += [lambda: chains.search_then_wolfram(source)]
+    if wanted:
+        makers += [lambda: functions.custom(source, source.pick(wanted))] * (4 * len(wanted))
+    turns: Turns = []
+    for _ in range(source.int(2, 7)):
+        turns += source.pick(makers)()
+    return context, turns
+
+
 def dialogue(source: Source, skill: str) -> tuple[Context, Turns]:
     """A dialogue of the skill, with the tools it is offered."""
     context, turns = _dialogue(source, skill)
@@ -146,7 +185,7 @@ def _dialogue(source: Source, skill: str) -> tuple[Context, Turns]:
         if skill == "chat":
             return context, chat.talk(source, context)
         return context, chat.repeat(source) if skill == "repeat" else chat.decline(source, context)
-    return _several(source)
+    return _long(source) if skill == _LONG else _several(source)
 
 
 def _errors(source: Source) -> tuple[Context, Turns]:
@@ -162,7 +201,7 @@ def _errors(source: Source) -> tuple[Context, Turns]:
 
 def training(source: Source) -> tuple[Context, Turns]:
     """A dialogue of any skill, in the proportions of the training mix."""
-    return dialogue(source, source.rng.choices(SKILLS, _WEIGHTS)[0])
+    return dialogue(source, source.rng.choices([*_WEIGHTS], [*_WEIGHTS.values()])[0])
 
 
 def copying(source: Source) -> str:

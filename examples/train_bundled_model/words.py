@@ -72,12 +72,14 @@ class Source:
     """Draws every random thing of a dialogue from one seeded generator.
 
     With `held_out` the words come only from the held-out half and the wordings from the lists kept aside; without
-    it never.
+    it never. With `odd` nearly half of the invented words cannot be pronounced: random letters and pieces of the
+    vocabulary, which is practice in copying rather than anything that people ask.
     """
 
-    def __init__(self, seed: int | str, *, held_out: bool = False) -> None:
+    def __init__(self, seed: int | str, *, held_out: bool = False, odd: bool | None = None) -> None:
         self.rng = random.Random(seed)
         self.held_out = held_out
+        self.odd = not held_out if odd is None else odd
 
     def chance(self, p: float) -> bool:
         """True with probability `p`."""
@@ -105,9 +107,9 @@ class Source:
     def _invented(self) -> str:
         while True:
             kind = self.rng.random()
-            if kind < 0.4:
+            if self.odd and kind < 0.3:
                 word = "".join(self.pick(PIECES) for _ in range(self.pick((1, 2, 2, 3))))
-            elif kind < 0.85:
+            elif not self.odd or kind < 0.85:
                 word = "".join(
                     self.pick(_ONSETS) + self.pick(_VOWELS) + self.pick(_CODAS)
                     for _ in range(self.pick((1, 2, 2, 3)))
