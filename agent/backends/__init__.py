@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .base import ContextOverflow, Model, ModelError, Sampling, Token
+from .base import ContextOverflow, Model, ModelError, Sampling, Token, TopToken
 from .scripted import FunctionModel, ScriptedModel
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ __all__ = [
     "Sampling",
     "ScriptedModel",
     "Token",
+    "TopToken",
 ]
 
 

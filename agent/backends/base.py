@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from arriero.prompts import Segment
 from arriero.prompts.errors import ArrieroError
@@ -22,7 +22,8 @@ class Sampling:
 
     Defaults are those that Meta publishes for Llama 3.x Instruct (generation_config: temperature 0.6, top_p
     0.9). Temperature 0 is greedy. ``top_k`` 0 and ``min_p`` 0 switch these filters off. ``seed`` None draws
-    one.
+    one. ``logprobs`` asks for the log-probability of each chosen token and for that many of the likeliest
+    ones (0 to 100; None, the default, for none at all).
     """
 
     temperature: float = 0.6
@@ -30,6 +31,15 @@ class Sampling:
     top_k: int = 0
     min_p: float = 0.0
     seed: int | None = None
+    logprobs: int | None = None
+
+
+class TopToken(NamedTuple):
+    """One of the likeliest tokens at a place: ``logprob`` is natural, of the model's own distribution."""
+
+    id: int
+    text: str
+    logprob: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +48,16 @@ class Token:
 
     ``text`` is what it adds to the text so far ("" while a UTF-8 character is incomplete; control tokens have
     their name, such as ``<|python_tag|>``). ``stop`` is set on the token that ends the message: ``eot``,
-    ``eom`` or ``eos``. It is the last one and belongs to the transcript.
+    ``eom`` or ``eos``. It is the last one and belongs to the transcript. ``logprob`` and ``top``, likeliest
+    first, are there if Sampling asked for them: natural logarithms of the model's own probabilities, before
+    temperature, filters and constraints.
     """
 
     id: int
     text: str
     stop: str | None = None
     logprob: float | None = None
+    top: tuple[TopToken, ...] = ()
 
 
 class Model(Protocol):

@@ -103,6 +103,12 @@ class Context:
         llama_lib.release_log(expected=code == ABORTED)
         return code
 
+    def logits(self, row: int, size: int) -> Any:
+        """The ``size`` logits of a row of the last batch, as a numpy view that the next decode overwrites."""
+        import numpy as np
+
+        return np.ctypeslib.as_array(self._lib.llama_get_logits_ith(self.pointer, row), shape=(size,))
+
     def truncate(self, sequence: int, length: int) -> bool:
         """Forget what the sequence holds from position ``length`` on; False if the model cannot do that."""
         return bool(self._lib.llama_memory_seq_rm(self._memory, sequence, length, -1))

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import llama_lib
-from .base import ContextOverflow, ModelError, Sampling, Token
+from .base import ContextOverflow, ModelError, Sampling, Token, TopToken
 from .context import ABORTED, BATCH, FATAL, AbortFlag, Context
 from .generation import Delivery, EngineStats, Generation, Part
 from .gguf import GGUFInfo
+from .logprobs import MOST_LOGPROBS, log_probabilities
 from .sampler import ChainSampler
 from .slots import Choice, Slot, choose
 from .vocab import TextDecoder, Vocab
@@ -91,6 +92,8 @@ class Engine:
         outside = next((token for token in prompt if not 0 <= token < self.vocab.size), None)
         if outside is not None:
             raise ModelError(f"token id {outside} is outside of the vocabulary of {self.vocab.size}")
+        if sampling.logprobs is not None and not 0 <= sampling.logprobs <= MOST_LOGPROBS:
+            raise ModelError(f"logprobs must be from 0 to {MOST_LOGPROBS}, not {sampling.logprobs}")
         generation = Generation(prompt, sampling, max_tokens, deliver)
         with self._changed:
             if self._failure or self._closing:
@@ -327,9 +330,19 @@ class Engine:
         stop = self.vocab.stop_kind(token)
         full = len(slot.tokens) >= self.length or generation.produced == generation.max_tokens
         text = generation.decoder.feed(token, last=full or stop is not None)
-        self._deliver(generation, Token(token, text, stop))
+        logprob, top = self._logprobs(generation.sampling.logprobs, row, token)
+        self._deliver(generation, Token(token, text, stop, logprob, top))
         if stop or full:
             self._finish(generation, None)
+
+    def _logprobs(
+        self, wanted: int | None, row: int, token: int
+    ) -> tuple[float | None, tuple[TopToken, ...]]:
+        if wanted is None:
+            return None, ()
+        found = log_probabilities(self._context.logits(row, self.vocab.size), token, wanted)
+        text = self.vocab.text
+        return found.chosen, tuple(TopToken(one, text(one), logprob) for one, logprob in found.top)
 
     def _recover(self, parts: list[Part], code: int) -> None:
         """Forget a batch that was not computed: again after an abort, else its requests have failed."""

@@ -25,8 +25,8 @@ _SYMBOLS = (
     "llama_supports_gpu_offload", "llama_sampler_chain_default_params", "llama_sampler_chain_init",
     "llama_sampler_chain_add", "llama_sampler_free", "llama_sampler_init_greedy", "llama_sampler_init_dist",
     "llama_sampler_init_top_k", "llama_sampler_init_top_p", "llama_sampler_init_min_p",
-    "llama_sampler_init_temp", "llama_sampler_sample", "ggml_abort_callback", "llama_log_callback",
-    "llama_progress_callback", "llama_batch", "llama_token", "llama_pos", "llama_seq_id",
+    "llama_sampler_init_temp", "llama_sampler_sample", "llama_get_logits_ith", "ggml_abort_callback",
+    "llama_log_callback", "llama_progress_callback", "llama_batch", "llama_token", "llama_pos", "llama_seq_id",
 )  # fmt: skip
 _FIELDS = {
     "llama_model_params": ("n_gpu_layers", "vocab_only", "progress_callback"),

@@ -97,6 +97,10 @@ class Vocab:
             piece = self._pieces[token] = self._read_piece(token)
         return piece
 
+    def text(self, token: int) -> str:
+        """The token by itself as text; bytes that are no whole character become U+FFFD."""
+        return self.piece(token).decode("utf-8", "replace")
+
     def stop_kind(self, token: int) -> str | None:
         """``eot``, ``eom`` or ``eos`` for a token that ends a message, else None."""
         if token == self.special_ids.get(EOT):
