@@ -72,6 +72,7 @@ class Service:
     cancel: CancellationToken
     deps: Any = None
     approve: Approve | None = None
+    conversation_id: str = ""
 
 
 async def serve(call: ToolCall, service: Service) -> AsyncGenerator[tuple[str, str] | Served, None]:
@@ -83,7 +84,13 @@ async def serve(call: ToolCall, service: Service) -> AsyncGenerator[tuple[str, s
         return
     loop = asyncio.get_running_loop()
     output: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue()
-    context = ToolContext(call.id, lambda *piece: _put(loop, output, piece), service.deps, call.name)
+    context = ToolContext(
+        call.id,
+        lambda *piece: _put(loop, output, piece),
+        service.deps,
+        call.name,
+        conversation_id=service.conversation_id,
+    )
     started = time.monotonic()
     task = asyncio.create_task(_decided(call, service, context))
     task.add_done_callback(lambda _: output.put_nowait(None))

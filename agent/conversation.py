@@ -1,5 +1,6 @@
 """A conversation: its messages, and the tokens that the model has seen or written, append-only."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date as Date
@@ -25,7 +26,7 @@ class Conversation:
     ``tokens`` is the transcript as the model reads it: rendered once, extended with what was sampled, never
     rendered again. ``messages`` is the same for people. ``evaluated`` counts the tokens at the head of the
     transcript that the model has read or written; those behind it are new to it. ``open`` says that the last
-    answer has not been ended.
+    answer has not been ended. ``id`` is what tools keep its state under.
     """
 
     dialect: Dialect
@@ -36,6 +37,7 @@ class Conversation:
     tokens: list[int] = field(default_factory=list)
     evaluated: int = 0
     open: bool = False
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _turns: list[_Turn] = field(default_factory=list)
 
     def begin_turn(self, message: Message, model: Model) -> None:

@@ -151,7 +151,7 @@ class Run:
     async def _serve(self, calls: list[ToolCall], repeats: Repeats) -> AsyncGenerator[ev.Event, None]:
         """Every call of a message in order; whatever happens, each gets an answer in the transcript."""
         answers = {call.id: _answer(call, _UNRUN) for call in calls}
-        service = Service(self.tools, self.limits, self.cancel, self.deps, self.approve)
+        service = Service(self.tools, self.limits, self.cancel, self.deps, self.approve, self.conversation.id)
         try:
             for call in calls:
                 self._next_call()

@@ -56,7 +56,7 @@ class RunContext(Generic[Deps]):
 
     ``deps`` is what the caller gave to the agent or the run. ``on_output(stream, text)`` may be called with
     ``"stdout"`` or ``"stderr"`` while the tool runs, from any thread. ``approved`` is True when the call needed
-    approval and has it.
+    approval and has it. ``conversation_id`` tells conversations apart, for tools that keep something for each.
     """
 
     call_id: str = ""
@@ -64,6 +64,7 @@ class RunContext(Generic[Deps]):
     deps: Deps = None  # type: ignore[assignment]
     tool_name: str = ""
     approved: bool = False
+    conversation_id: str = ""
 
 
 ToolContext: TypeAlias = RunContext[Any]

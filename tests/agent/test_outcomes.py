@@ -163,3 +163,18 @@ def test_a_schema_without_end_spoils_only_its_own_calls() -> None:
 
     pay.spec = ToolSpec(name="pay", description="", parameters={"type": "object", "$ref": "#"})
     assert run(pay)[0] == ["Error: the schema of pay cannot be used: RecursionError"]
+
+
+def test_a_tool_knows_which_conversation_calls() -> None:
+    heard: list[str] = []
+
+    @tool
+    def pay(context: RunContext[None], sum: int) -> None:  # noqa: A002
+        heard.append(context.conversation_id)
+
+    with Agent(ScriptedModel([CALL, END, CALL, END, CALL, END]), tools=[pay]) as agent:
+        first, second = agent.conversation(), agent.conversation()
+        for conversation in (first, second, first):
+            agent.run_sync("Pay", conversation=conversation)
+    assert heard == [first.id, second.id, first.id]
+    assert first.id != second.id
