@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .base import ContextOverflow, Model, ModelError, Sampling, Token, TopToken
+from .base import Constraint, ContextOverflow, Model, ModelError, Sampling, Token, TopToken
 from .scripted import FunctionModel, ScriptedModel
 
 if TYPE_CHECKING:
     from .llama_cpp import LlamaCppModel
 
 __all__ = [
+    "Constraint",
     "ContextOverflow",
     "FunctionModel",
     "LlamaCppModel",

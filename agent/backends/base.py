@@ -1,10 +1,10 @@
 """What the loop needs of a model, and the small values that pass between them."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from arriero.prompts import Segment
+from arriero.prompts import Segment, ToolSpec
 from arriero.prompts.errors import ArrieroError
 
 
@@ -60,10 +60,25 @@ class Token:
     top: tuple[TopToken, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What a message may be; a model that ``constrains`` masks its sampling so that it is nothing else.
+
+    A call that the message opens is one of ``tools``, complete, with arguments that fit the tool's schema; prose
+    stays free until then. ``answer`` is the JSON schema that a message without a call has as a whole (None: any
+    text). ``required`` says that the message must be a call.
+    """
+
+    tools: tuple[ToolSpec, ...] = ()
+    answer: Mapping[str, Any] | None = None
+    required: bool = False
+
+
 class Model(Protocol):
     """A language model that continues token sequences.
 
-    ``dialect`` names the wire form to use by default; ``context_length`` is in tokens.
+    ``dialect`` names the wire form to use by default; ``context_length`` is in tokens. ``constrains`` says
+    whether ``generate`` holds to the constraint that it is given; a model that does not ignores it.
     """
 
     @property
@@ -72,13 +87,20 @@ class Model(Protocol):
     def dialect(self) -> str: ...
     @property
     def context_length(self) -> int: ...
+    @property
+    def constrains(self) -> bool: ...
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """Token ids of the segments; plain ones are encoded with special parsing off."""
         ...
 
     def generate(
-        self, tokens: Sequence[int], sampling: Sampling, *, max_tokens: int | None = None
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int | None = None,
+        constraint: Constraint | None = None,
     ) -> AsyncGenerator[Token, None]:
         """Sampled continuation of ``tokens`` up to and including a stop token, or ``max_tokens`` tokens.
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from arriero.prompts import Segment
 
-from .base import ModelError, Sampling, Token
+from .base import Constraint, ModelError, Sampling, Token
 from .engine import Engine
 from .generation import EngineStats
 from .gguf import GGUFInfo
@@ -71,6 +71,11 @@ class LlamaCppModel:
         return self.engine.length
 
     @property
+    def constrains(self) -> bool:
+        """Whether constraints are held to while sampling."""
+        return False
+
+    @property
     def stats(self) -> EngineStats:
         """What the engine has counted so far, as a copy."""
         return replace(self.engine.stats)
@@ -83,7 +88,12 @@ class LlamaCppModel:
         return self.engine.vocab.encode_segments(segments)
 
     async def generate(
-        self, tokens: Sequence[int], sampling: Sampling, *, max_tokens: int | None = None
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int | None = None,
+        constraint: Constraint | None = None,
     ) -> AsyncGenerator[Token, None]:
         """Sampled continuation of ``tokens``, up to and including a stop token.
 

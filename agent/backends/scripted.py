@@ -9,7 +9,7 @@ from typing import Final
 
 from arriero.prompts import Segment
 
-from .base import ModelError, Sampling, Token
+from .base import Constraint, ModelError, Sampling, Token
 
 _SPECIAL: Final = 0x110000
 _STOPS: Final = {"<|eot_id|>": "eot", "<|eom_id|>": "eom", "<|end_of_text|>": "eos"}
@@ -25,8 +25,11 @@ class FunctionModel:
 
     The text should end with ``<|eot_id|>`` or ``<|eom_id|>``; without either the answer counts as cut off. A
     token is ``chunk`` characters long (default 4). ``prompts`` keeps every prompt; ``prefilled`` counts the
-    tokens of each that were not a continuation of what this model had seen.
+    tokens of each that were not a continuation of what this model had seen; ``constraints`` keeps what each
+    answer was asked to be.
     """
+
+    constrains = False
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class FunctionModel:
         self.context_length = context_length
         self.prompts: list[str] = []
         self.prefilled: list[int] = []
+        self.constraints: list[Constraint | None] = []
         self._chunk = chunk
         self._pieces: dict[str, int] = {}
         self._texts: list[str] = []
@@ -60,9 +64,15 @@ class FunctionModel:
         return "".join(self._texts[token - _SPECIAL] if token >= _SPECIAL else chr(token) for token in tokens)
 
     async def generate(
-        self, tokens: Sequence[int], sampling: Sampling, *, max_tokens: int | None = None
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int | None = None,
+        constraint: Constraint | None = None,
     ) -> AsyncGenerator[Token, None]:
-        """The function's answer to this prompt, ``chunk`` characters a token."""
+        """The function's answer to this prompt, ``chunk`` characters a token; constraints are ignored."""
+        self.constraints.append(constraint)
         self._count_prefill(tokens)
         prompt = self.detokenize(tokens)
         self.prompts.append(prompt)

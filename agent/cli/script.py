@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from arriero.agent.backends import ContextOverflow, Sampling, ScriptedModel, Token
+from arriero.agent.backends import Constraint, ContextOverflow, Sampling, ScriptedModel, Token
 
 from .exits import NotReady
 
@@ -28,14 +28,19 @@ class ScriptFile(ScriptedModel):
         super().__init__(_answers(text), name=path.name, context_length=context_length)
 
     async def generate(
-        self, tokens: Sequence[int], sampling: Sampling, *, max_tokens: int | None = None
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int | None = None,
+        constraint: Constraint | None = None,
     ) -> AsyncGenerator[Token, None]:
         """The next text, at the script's pace. Raises ContextOverflow as a real model does."""
         if len(tokens) >= self.context_length:
             raise ContextOverflow(
                 f"the conversation has {len(tokens)} tokens and the context only {self.context_length}"
             )
-        async for token in super().generate(tokens, sampling, max_tokens=max_tokens):
+        async for token in super().generate(tokens, sampling, max_tokens=max_tokens, constraint=constraint):
             await asyncio.sleep(self._pace)
             yield token
 
