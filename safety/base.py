@@ -1,0 +1,141 @@
+"""What a screen is: what it is given, where it stands, and what it may answer."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+from arriero.prompts import ArrieroError, Message
+
+Place = Literal["input", "tool_call", "code", "tool_result", "output"]
+"""Where a screen stands: before what a user wrote reaches the model, before a call runs, before code runs, before
+a result reaches the model, before an answer is shown."""
+
+Action = Literal["allow", "replace", "retry", "ask", "block"]
+"""What happens to a text: from the mildest to the strictest; of several verdicts the strictest counts."""
+
+PLACES: tuple[Place, ...] = get_args(Place)
+ACTIONS: tuple[Action, ...] = get_args(Action)
+
+
+class ScreenError(ArrieroError):
+    """A screen cannot be had or could not judge; the text has then not passed. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of the conversation's text and where it came from.
+
+    ``origin`` is ``system``, ``user``, ``model``, ``file`` or ``tool:NAME``; files and tools are not trusted.
+    """
+
+    text: str
+    origin: str
+
+    @property
+    def trusted(self) -> bool:
+        return self.origin in ("system", "user")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Something beside the text: an image or a file that a user gave or a tool produced."""
+
+    name: str
+    mime: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenInput:
+    """One text at one place.
+
+    ``text`` is what would pass: the user's text, a call's arguments as JSON, code, a result, or the answer so
+    far. It is whole, whatever its length, and may be empty. ``role`` is the message's role and ``origin`` where
+    the text came from (see Span). ``tool``, ``arguments``, ``effect`` and ``call_id`` describe the call at the
+    places ``tool_call``, ``code`` and ``tool_result``. ``messages`` are those before this text, for screens that
+    judge a conversation. ``final`` is False while an answer is still being written; its first ``passed``
+    characters have passed already.
+    """
+
+    place: Place
+    text: str
+    role: Literal["system", "user", "assistant", "ipython"] = "user"
+    origin: str = "user"
+    tool: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    effect: str | None = None
+    call_id: str | None = None
+    messages: tuple[Message, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    final: bool = True
+    passed: int = 0
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The earlier messages as spans with their origins."""
+        return tuple(span for message in self.messages for span in spans_of(message))
+
+
+def spans_of(message: Message) -> tuple[Span, ...]:
+    """The texts of a message with their origins; retrieved text in a user's message came from a file."""
+    match message.role:
+        case "system":
+            origin = "system"
+        case "user":
+            origin = "user"
+        case "assistant":
+            origin = "model"
+        case _:
+            origin = f"tool:{message.name or 'unknown'}"
+    spans = [Span(text, origin) for text in (message.content, *message.parts) if text]
+    if message.context:
+        spans.append(Span(message.context, "file"))
+    return tuple(spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a screen says of a text.
+
+    ``action`` is what the screen would do; the policy may decide otherwise. ``score`` (0 harmless to 1) is what a
+    policy's threshold is compared with, at least the threshold is a finding; ``threshold`` is the one that the
+    screen itself went by. ``scores`` are by label, ``categories`` names what was found: also with ``allow``, where
+    it is only noted. ``reason`` is one sentence for people. ``replacement`` takes the place of the whole text where
+    the action is ``replace``. ``hold`` asks to keep that many characters at the end of an unfinished answer from
+    being shown until more of it is there.
+    """
+
+    action: Action = "allow"
+    score: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    categories: tuple[str, ...] = ()
+    threshold: float | None = None
+    reason: str = ""
+    replacement: str | None = None
+    hold: int = 0
+
+
+ALLOW = Verdict()
+"""Nothing was found."""
+
+
+@runtime_checkable
+class Screen(Protocol):
+    """Judges texts.
+
+    ``check`` raises whatever it likes when it cannot judge (ScreenError where the user can do something about
+    it): the text has then not passed. It must neither shorten the text nor skip it. It may be called for several
+    texts at once and from different event loops, and must leave the event loop free while it computes.
+
+    A screen may have two more attributes: ``instant = True`` says that a check takes microseconds and never
+    waits, so that it is made in place and at every piece of an answer; ``async def aclose()`` frees what it holds.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def check(self, given: ScreenInput) -> Verdict: ...
+
+
+Check = Callable[[ScreenInput], Verdict | Awaitable[Verdict]]
+"""Any function with this signature is a screen too; one that is not ``async`` runs in a thread of its own."""
