@@ -15,6 +15,7 @@ import signal
 import struct
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from . import inside_files, inside_walls
 
 _NICE = 5
 _MOST_IN_A_FRAME = 64 * 2**20
+_CLEARING_S = 5.0
 
 
 def main(config: dict[str, Any]) -> None:
@@ -32,13 +34,37 @@ def main(config: dict[str, Any]) -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     try:
+        # Made here and not by the caller: whenever that is killed, this process still knows what to remove.
+        own = [commands, answers, *_make_scratch(config)]
         _raise_outer_walls(config)
         outer = inside_walls.report_outer(config["must_not_exist"])
-        gateway = Gateway(config, commands, answers)
+        gateway = Gateway(config, commands, answers, own)
         gateway.start(outer, null)
     except BaseException as error:
-        _write(answers, {"t": "fatal", "d": f"{type(error).__name__}: {error}"[:2000]})
+        with contextlib.suppress(OSError):
+            _write(answers, {"t": "fatal", "d": f"{type(error).__name__}: {error}"[:2000]})
+        _remove_scratch(config)
         os._exit(71)
+
+
+def _make_scratch(config: Mapping[str, Any]) -> list[int]:
+    if not config["scratch"]:
+        return []
+    os.mkdir(config["scratch"], 0o700)
+    # Locked until this process ends, so that nobody takes the directory for an abandoned one.
+    lock = os.open(config["scratch"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    for path in config["directories"]:
+        os.mkdir(path, 0o700)
+    os.chdir(config["work"])
+    return [lock]
+
+
+def _remove_scratch(config: Mapping[str, Any]) -> None:
+    # Again and again for a while: what is just being killed may still write a last file.
+    end = time.monotonic() + _CLEARING_S
+    while config["scratch"] and os.path.lexists(config["scratch"]) and time.monotonic() < end:
+        shutil.rmtree(config["scratch"], ignore_errors=True)
 
 
 def _raise_outer_walls(config: Mapping[str, Any]) -> None:
@@ -64,8 +90,9 @@ def _write(descriptor: int, message: Mapping[str, Any]) -> None:
 class Gateway:
     """Speaks frames with the caller on one side and Jupyter messages with the kernel on the other."""
 
-    def __init__(self, config: dict[str, Any], commands: int, answers: int) -> None:
+    def __init__(self, config: dict[str, Any], commands: int, answers: int, own: list[int]) -> None:
         self._config = config
+        self._own = own
         self._commands = commands
         self._answers = answers
         self._writing = threading.Lock()
@@ -103,7 +130,7 @@ class Gateway:
         if self._kernel:
             return
         try:
-            for descriptor in (self._commands, self._answers, reports):
+            for descriptor in (*self._own, reports):
                 os.close(descriptor)
             inside_walls.die_with(gateway)
             os.setsid()
@@ -155,10 +182,10 @@ class Gateway:
     def _finish(self) -> None:
         # Never released: a second thread that comes here must not end the process while the first still clears up.
         self._ending.acquire()
-        with contextlib.suppress(OSError):
-            os.killpg(self._kernel, signal.SIGKILL)
-        if self._config["scratch"]:
-            shutil.rmtree(self._config["scratch"], ignore_errors=True)
+        for end in (os.kill, os.killpg):  # it may not have a group of its own yet
+            with contextlib.suppress(OSError):
+                end(self._kernel, signal.SIGKILL)
+        _remove_scratch(self._config)
         os._exit(0)
 
     def _work(self, connection: Mapping[str, Any], outer: dict[str, Any], reports: int) -> None:

@@ -86,6 +86,11 @@ class Places:
     scratch: str | None = None
 
 
+def scratch_places(root: str) -> Places:
+    """Where things are beneath a private directory of the host, which the boot code makes and removes."""
+    return Places(f"{root}/work", f"{root}/tmp", f"{root}/home", f"{root}/k", scratch=root)
+
+
 @cache
 def python_roots() -> tuple[tuple[str, str], ...]:
     """(real directory, name inside) of what the interpreter needs besides /usr, shortest first.
@@ -184,6 +189,7 @@ def configuration(
         "work": places.work,
         "sockets": places.sockets,
         "scratch": places.scratch,
+        "directories": [places.work, places.tmp, places.home, places.sockets] if places.scratch else [],
         "start_s": limits.start_s,
         "preload": list(preload),
         "rlimits": _rlimits(variant, limits, uid),

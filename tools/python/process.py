@@ -5,6 +5,7 @@ import fcntl
 import functools
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -90,8 +91,6 @@ class Child:
         self._init_descriptor: int | None = None
         self._info: int | None = None
         self._kernel_group: int | None = None
-        self._scratch: str | None = None
-        self._scratch_lock: int | None = None
         self.namespaces: dict[str, str] = {}
         uid = None
         if variant.level == "bubblewrap":
@@ -99,7 +98,8 @@ class Child:
             self.places = bwrap.places()
             self._popen = self._start_bwrap(limits, uid)
         else:
-            self.places = self._make_scratch()
+            sweep_scratch()
+            self.places = plan.scratch_places(f"{tempfile.gettempdir()}/{_SCRATCH}{secrets.token_hex(8)}")
             self._popen = self._start_plain()
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
@@ -127,7 +127,7 @@ class Child:
 
     def _start_plain(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-c", _LOADER]
-        return self._popen_clean(command, plan.environment(self.places), self.places.work, ())
+        return self._popen_clean(command, plan.environment(self.places), "/", ())
 
     @staticmethod
     def _popen_clean(
@@ -137,17 +137,6 @@ class Child:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=cwd,
             pass_fds=pass_fds, close_fds=True, bufsize=0, start_new_session=True,
         )  # fmt: skip
-
-    def _make_scratch(self) -> Places:
-        sweep_scratch()
-        root = tempfile.mkdtemp(prefix=_SCRATCH)
-        self._scratch = root
-        self._scratch_lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._scratch_lock, fcntl.LOCK_EX)
-        names = {name: f"{root}/{name}" for name in ("work", "tmp", "home", "k")}
-        for path in names.values():
-            os.mkdir(path, 0o700)
-        return Places(names["work"], names["tmp"], names["home"], names["k"], scratch=root)
 
     def _boot(self, frame: bytes) -> None:
         try:
@@ -260,12 +249,15 @@ class Child:
                 stream.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(5)
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._scratch = None
-        if self._scratch_lock is not None:
-            os.close(self._scratch_lock)
-            self._scratch_lock = None
+        if self.places.scratch is not None:
+            remove(self.places.scratch)
+
+
+def remove(directory: str, seconds: float = 5.0) -> None:
+    """Remove a directory into which processes that are just being killed may still write a last file."""
+    end = time.monotonic() + seconds
+    while os.path.lexists(directory) and time.monotonic() < end:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def sweep_scratch() -> None:
