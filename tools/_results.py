@@ -50,11 +50,14 @@ def as_result(value: Any, *, name: str) -> ToolResult:
         raise TypeError(f"what {name} returned cannot be written as JSON: {error}") from None
 
 
+def known_format(data: bytes) -> tuple[str, str] | None:
+    """Suffix and media type that the first bytes tell; None for formats that are not known."""
+    return next(((suffix, mime) for start, suffix, mime in _MAGIC if data.startswith(start)), None)
+
+
 def _of_bytes(data: bytes, name: str) -> Artifact:
-    for start, suffix, mime in _MAGIC:
-        if data.startswith(start):
-            return Artifact(f"{name}.{suffix}", mime, data)
-    return Artifact(f"{name}.bin", "application/octet-stream", data)
+    suffix, mime = known_format(data) or ("bin", "application/octet-stream")
+    return Artifact(f"{name}.{suffix}", mime, data)
 
 
 def _of_file(path: Path) -> Artifact:

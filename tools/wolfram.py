@@ -8,8 +8,10 @@ address, which holds the key.
 
 import json
 import os
+import re
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from xml.parsers.expat import ExpatError
 
 import anyio.to_thread
@@ -17,16 +19,42 @@ import anyio.to_thread
 from arriero.prompts import WOLFRAM_ALPHA, ToolSpec
 
 from ._http import HttpResponse, Retry, get, one_line, printable_key, redact, require_ok
-from .base import Effect, ModelRetry, Tool, ToolContext, ToolError, ToolResult
+from ._wolfram_images import with_images
+from ._wolfram_shape import as_json_shape, clean_response
+from ._wolfram_text import compact_text
+from .base import Artifact, Effect, ModelRetry, Tool, ToolContext, ToolError, ToolResult
 
 if TYPE_CHECKING:
     from ._http import Transport
 
+__all__ = [
+    "KEY_HELP",
+    "KEY_VARIABLES",
+    "WolframAlpha",
+    "WolframForm",
+    "WolframUnits",
+    "as_json_shape",
+    "clean_response",
+]
+
+WolframForm = Literal["reference", "compact"]
+WolframUnits = Literal["metric", "imperial"]
+
 BASE_URL = "https://api.wolframalpha.com"
 PATH = "/v2/query"
 
-KEY_VARIABLES: Final = ("WOLFRAM_ALPHA_APPID", "WOLFRAM_API_KEY", "WOLFRAM_ALPHA_API_KEY")
+KEY_VARIABLES: Final = (
+    "WOLFRAM_ALPHA_APPID",
+    "WOLFRAM_API_KEY",
+    "WOLFRAM_ALPHA_API_KEY",
+    "WOLFRAMALPHA_API_KEY",
+)
 """Environment variables that may hold the AppID; the first that is set wins."""
+
+FORM_VARIABLE: Final = "ARRIERO_WOLFRAM_FORM"
+UNITS_VARIABLE: Final = "ARRIERO_UNITS"
+LOCATION_VARIABLE: Final = "ARRIERO_LOCATION"
+IMAGES_VARIABLE: Final = "ARRIERO_WOLFRAM_IMAGES"
 
 KEY_HELP: Final = (
     "Wolfram|Alpha is off: no AppID. Get one at https://developer.wolframalpha.com "
@@ -34,33 +62,9 @@ KEY_HELP: Final = (
 )
 """What to tell a user who has no AppID."""
 
-_TIMEOUTS: Final = ("timedout", "timedoutpods", "parsetimedout")
-_DROPPED: Final = (
-    "datatypes",
-    "error",
-    *_TIMEOUTS,
-    "numpods",
-    "timing",
-    "parsetiming",
-    "recalculate",
-    "id",
-    "host",
-    "server",
-    "related",
-    "version",
-    "assumptions",
+_LATITUDE_LONGITUDE: Final = re.compile(
+    r"\s*([+-]?\d{1,2}(?:\.\d+)?)\s*,\s*([+-]?\d{1,3}(?:\.\d+)?)\s*", re.ASCII
 )
-_DROPPED_OF_POD: Final = (
-    "scanner",
-    "id",
-    "error",
-    "expressiontypes",
-    "states",
-    "infos",
-    "position",
-    "numsubpods",
-)
-_BOOLEANS: Final = ("success", "error", "parsetimedout")
 
 _SPEC: Final = ToolSpec(
     name=WOLFRAM_ALPHA,
@@ -74,10 +78,14 @@ _SPEC: Final = ToolSpec(
 
 
 class WolframAlpha(Tool):
-    """Answers ``wolfram_alpha(query)`` with the cleaned JSON of the Full Results API.
+    """Answers ``wolfram_alpha(query)`` from the Full Results API.
 
-    ``timeout`` is in seconds and covers retries and waits. ``transport`` replaces the network in tests.
-    Raises ToolError for an AppID that cannot be one; the AppID is in no repr, error or log.
+    ``form`` is the text that the model sees: ``reference`` is the reference's cleaned JSON, ``compact`` a line
+    for each part of the answer. ``units`` and ``location`` (a place, or ``"52.5,13.4"``: latitude and longitude)
+    are what the answer is tailored to; without them the service guesses from the network address. ``images``
+    fetches the pictures of the answer's parts as artifacts. ``timeout`` is in seconds and covers retries, waits
+    and images. ``transport`` replaces the network in tests. Raises ToolError for an AppID that cannot be one and
+    for options that are none; the AppID is in no repr, error or log.
     """
 
     spec = _SPEC
@@ -87,12 +95,23 @@ class WolframAlpha(Tool):
         self,
         app_id: str,
         *,
+        form: WolframForm = "reference",
+        units: WolframUnits | None = None,
+        location: str | None = None,
+        images: bool = False,
         base_url: str = BASE_URL,
         transport: "Transport | None" = None,
         timeout: float = 30.0,
         retry: Retry | None = None,
     ) -> None:
         self._key = printable_key("the Wolfram|Alpha AppID", app_id)
+        self._form = _one_of(form, WolframForm, "form")
+        self._asked = [("format", "plaintext,image" if images else "plaintext")]
+        if units is not None:
+            self._asked.append(("units", _one_of(units, WolframUnits, "units")))
+        if location is not None:
+            self._asked.append(_place(location))
+        self._images = images
         self._url = base_url.rstrip("/") + PATH
         self._transport = transport
         self._time_limit = timeout
@@ -102,32 +121,55 @@ class WolframAlpha(Tool):
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "WolframAlpha | None":
-        """Make the tool with the AppID found in the environment; None when none is set (see KEY_HELP)."""
+        """Make the tool with the AppID found in the environment; None when none is set (see KEY_HELP).
+
+        ARRIERO_WOLFRAM_FORM, ARRIERO_UNITS, ARRIERO_LOCATION and ARRIERO_WOLFRAM_IMAGES=1 set the options of the
+        same meaning. Raises ToolError for a value that is none.
+        """
         variables = os.environ if environ is None else environ
-        key = next((variables[name] for name in KEY_VARIABLES if variables.get(name, "").strip()), None)
-        return None if key is None else cls(key)
+        given = {name: value.strip() for name, value in variables.items() if value.strip()}
+        key = next((given[name] for name in KEY_VARIABLES if name in given), None)
+        if key is None:
+            return None
+        try:
+            return cls(
+                key,
+                form=_one_of(given.get(FORM_VARIABLE, "reference"), WolframForm, FORM_VARIABLE),
+                units=_one_of(given[UNITS_VARIABLE], WolframUnits, UNITS_VARIABLE)
+                if UNITS_VARIABLE in given
+                else None,
+                location=given.get(LOCATION_VARIABLE),
+                images=given.get(IMAGES_VARIABLE, "0") not in ("0", "no", "false"),
+            )
+        except ToolError as error:
+            raise ToolError(redact(str(error), key)) from None
 
     def __repr__(self) -> str:
-        return "WolframAlpha()"
+        return f"WolframAlpha(form={self._form!r})"
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
         """Ask ``arguments["query"]``; raises ToolError when the API says no, or nothing that can be read.
 
+        A query without a result is no error of the API: it is told as one, with the suggestions that came.
         Deviations from the reference: the API's error object is told rather than deleted, and the names of
         parts that ran out of time stay in the result.
         """
         query = arguments.get("query")
         if not isinstance(query, str) or not query.strip():
             raise ModelRetry("wolfram_alpha needs a query that is not empty")
+        deadline = time.monotonic() + self._time_limit
         try:
-            return ToolResult(await self._ask(query))
+            answer = await self._ask(query)
+            return await self._told(answer, query, deadline)
+        except RecursionError:
+            raise ToolError("the Wolfram|Alpha query failed: the answer is nested too deeply") from None
         except ToolError as error:
             raise ToolError(f"the Wolfram|Alpha query failed: {redact(str(error), self._key)}") from None
 
-    async def _ask(self, query: str) -> str:
+    async def _ask(self, query: str) -> dict[str, Any]:
         response = await get(
             self._url,
-            params=[("input", query), ("appid", self._key), ("format", "plaintext")],
+            params=[("input", query), ("appid", self._key), *self._asked],
             headers={"Accept-Encoding": "gzip"},
             time_limit=self._time_limit,
             retry=self._retry,
@@ -138,49 +180,34 @@ class WolframAlpha(Tool):
             require_ok(response, service="Wolfram|Alpha", key_variable=KEY_VARIABLES[0], detail=detail)
         # In a thread: the package takes a while to import, and a large answer to parse.
         document = await anyio.to_thread.run_sync(_parse, response)
-        try:
-            answer = as_json_shape(document, query)
-            return json.dumps(clean_response(answer, keep_timeouts=True))
-        except RecursionError:
-            raise ToolError("the answer is nested too deeply") from None
+        return as_json_shape(document, query)
+
+    async def _told(self, answer: dict[str, Any], query: str, deadline: float) -> ToolResult:
+        success = answer["queryresult"].get("success") is True
+        if self._form == "reference":
+            answer = clean_response(answer, keep_timeouts=True)
+        result = answer["queryresult"]
+        artifacts: tuple[Artifact, ...] = ()
+        if self._images:
+            artifacts = await with_images(
+                result.get("pods", []), service=self._url, deadline=deadline, transport=self._transport
+            )
+        text = compact_text(result, query) if self._form == "compact" else json.dumps(answer)
+        return ToolResult(text, artifacts, error=not success)
 
 
-def clean_response(response: Mapping[str, Any], *, keep_timeouts: bool = False) -> dict[str, Any]:
-    """Clean an answer of the API's JSON form as the reference does; the argument is left as it was.
-
-    Bookkeeping is dropped from the answer and from its pods, and so is every pod after the first titled
-    ``Result``. ``keep_timeouts`` keeps the three fields that tell of time-outs where they say something.
-    """
-    cleaned = dict(response)
-    result = cleaned.get("queryresult")
-    if not isinstance(result, Mapping):
-        return cleaned
-    kept = {
-        name: value
-        for name, value in result.items()
-        if name not in _DROPPED or (keep_timeouts and name in _TIMEOUTS and value)
-    }
-    if isinstance(kept.get("pods"), list):
-        kept["pods"] = [_clean_pod(pod) for pod in _up_to_result(kept["pods"])]
-    cleaned["queryresult"] = kept
-    return cleaned
+def _one_of(value: str, kind: Any, name: str) -> Any:
+    if value not in get_args(kind):
+        raise ToolError(f"{name} {value!r} is not known; choose one of {', '.join(get_args(kind))}")
+    return value
 
 
-def as_json_shape(result: Mapping[str, Any], query: str) -> dict[str, Any]:
-    """Put the package's document of a ``<queryresult>`` into the shape of the API's own JSON.
-
-    ``query`` stands in for an ``inputstring`` that the API left out.
-    """
-    shaped: dict[str, Any] = {}
-    for name, value in _attributes(result).items():
-        shaped[name] = value == "true" if name in _BOOLEANS and isinstance(value, str) else value
-    shaped.setdefault("inputstring", query)
-    for name, value in _children(result).items():
-        if name == "pod":
-            shaped["pods"] = [_shape_pod(pod) for pod in _listed(value)]
-        else:
-            shaped[name] = _shape_group(value)
-    return {"queryresult": shaped}
+def _place(location: str) -> tuple[str, str]:
+    if found := _LATITUDE_LONGITUDE.fullmatch(location):
+        return "latlong", f"{found[1]},{found[2]}"
+    if not location.strip():
+        raise ToolError('location is empty; give a place, or "latitude,longitude"')
+    return "location", location.strip()
 
 
 def _parse(response: HttpResponse) -> Mapping[str, Any]:
@@ -212,75 +239,3 @@ def _api_error(text: str) -> ToolError:
         return ToolError("the answer is XML of an unknown shape")
     hint = f"; the user has to check {KEY_VARIABLES[0]}" if "appid" in said.lower() else ""
     return ToolError(f"the service answered: {said}{hint}")
-
-
-def _up_to_result(pods: list[Any]) -> list[Any]:
-    for position, pod in enumerate(pods):
-        if isinstance(pod, Mapping) and pod.get("title") == "Result":
-            return pods[: position + 1]
-    return pods
-
-
-def _clean_pod(pod: Any) -> Any:
-    if not isinstance(pod, Mapping):
-        return pod
-    return {name: value for name, value in pod.items() if name not in _DROPPED_OF_POD}
-
-
-def _shape_pod(pod: Any) -> dict[str, Any]:
-    attributes, children = _attributes(pod), _children(pod)
-    primary = attributes.pop("primary", False)
-    shaped = {"title": attributes.pop("title", ""), **attributes}
-    shaped["subpods"] = [_shape_subpod(subpod) for subpod in _listed(children.pop("subpod", []))]
-    if primary:
-        shaped["primary"] = True
-    shaped.update((name, _shape_group(value)) for name, value in children.items())
-    return shaped
-
-
-def _shape_subpod(subpod: Any) -> dict[str, Any]:
-    attributes, children = _attributes(subpod), _children(subpod)
-    text = children.pop("plaintext", None)
-    shaped = {
-        "title": attributes.pop("title", ""),
-        "plaintext": text if isinstance(text, str) else "",
-        **attributes,
-    }
-    shaped.update((name, _shape(value)) for name, value in children.items())
-    return shaped
-
-
-def _shape_group(value: Any) -> Any:
-    """Drop a level: ``<tips count='1'><tip text='…'/></tips>`` is ``{"text": …}`` in JSON, or a list."""
-    children = _children(value)
-    if not children or set(_attributes(value)) - {"count"}:
-        return _shape(value)
-    items = [_shape(item) for child in children.values() for item in _listed(child)]
-    return items[0] if len(items) == 1 else items
-
-
-def _shape(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_shape(item) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    shaped = {name: _shape(item) for name, item in (_attributes(value) | _children(value)).items()}
-    if "#text" in value:
-        shaped["val"] = value["#text"]
-    return shaped
-
-
-def _attributes(element: Any) -> dict[str, Any]:
-    if not isinstance(element, Mapping):
-        return {}
-    return {name[1:]: value for name, value in element.items() if name.startswith("@")}
-
-
-def _children(element: Any) -> dict[str, Any]:
-    if not isinstance(element, Mapping):
-        return {}
-    return {name: value for name, value in element.items() if name[0] not in "@#"}
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -10,7 +10,7 @@ import pytest
 import wolframalpha
 from loopback import Loopback, Reply, gzipped, wolfram_answer
 
-from arriero.tools import ModelRetry, ToolContext, ToolError
+from arriero.tools import Artifact, ModelRetry, ToolContext, ToolError, ToolResult
 from arriero.tools._http import Retry
 from arriero.tools.wolfram import KEY_HELP, KEY_VARIABLES, WolframAlpha, as_json_shape, clean_response
 
@@ -206,6 +206,174 @@ def test_every_spelling_of_the_content_type(spelling: str) -> None:
     assert answered(wolfram_answer("x", content_type=spelling))["success"] is True
 
 
+IMAGE = b"GIF89a-picture"
+
+
+def in_full(reply: Reply, *more: Reply, query: str = "x", **options: Any) -> tuple[ToolResult, Loopback]:
+    with Loopback(reply, *more) as server:
+        tool = WolframAlpha(APPID, base_url=server.url, retry=SOON, **options)
+        return anyio.run(tool.run, {"query": query}, ToolContext()), server
+
+
+def compact(reply: Reply, query: str = "x") -> str:
+    return in_full(reply, query=query, form="compact")[0].content
+
+
+def test_compact_form() -> None:
+    extra = (
+        "<assumptions count='1'><assumption type='Clash' word='pi' template='…' count='2'>"
+        "<value name='a' desc='a mathematical constant'/><value name='b' desc='a movie'/></assumption></assumptions>"
+        "<warnings count='1'>"
+        "<spellcheck word='pii' suggestion='pi' text='Interpreting &quot;pii&quot; as &quot;pi&quot;'/></warnings>"
+    )
+    pods = [("Input", "π"), ("Result", "3.14159…"), ("Table", "a | 1\nb | 2"), ("Plot", "")]
+    reply = wolfram_answer("pii", pods, extra=extra, attributes="timedoutpods='Series'")
+    assert compact(reply) == (
+        'Note: Interpreting "pii" as "pi"\n'
+        'Taken: "pi" as a mathematical constant (not as a movie)\n'
+        "Input: π\nResult: 3.14159…\nTable:\na | 1\nb | 2\nNot finished in time: Series"
+    )
+
+
+def test_compact_form_leaves_out_whole_parts() -> None:
+    text = compact(wolfram_answer("x", [("One", "1" * 6000), ("Two", "2" * 6000), ("Three", "3")]))
+    assert text.endswith("Three: 3\n[left out: Two]")
+    assert len(text) < 6100
+    assert len(compact(wolfram_answer("x", [("One", "1" * 60_000)]))) == 6800
+    assert "no text" in compact(wolfram_answer("x", [("Plot", "")]))
+
+
+SUGGESTED = (
+    "<didyoumeans count='2'><didyoumean score='0.4'>as</didyoumean><didyoumean>gh</didyoumean></didyoumeans>"
+    "<tips count='1'><tip text='Check your spelling'/></tips>"
+)
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (
+            wolfram_answer("x", success=False, extra=SUGGESTED),
+            'Wolfram|Alpha has no result for "x".\nDid you mean: as | gh\nTip: Check your spelling',
+        ),
+        (wolfram_answer("x", success=False), 'Wolfram|Alpha has no result for "x".'),
+        (
+            wolfram_answer("x", success=False, extra="<languagemsg english='No French yet.' other='…'/>"),
+            'Wolfram|Alpha has no result for "x".\nNo French yet.',
+        ),
+        (
+            wolfram_answer("x", success=False, extra="<futuretopic topic='Knots' msg='Under development'/>"),
+            'Wolfram|Alpha has no result for "x".\nKnots: Under development',
+        ),
+        (
+            Reply(200, b"<queryresult success='false' parsetimedout='true'/>", {"Content-Type": "text/xml"}),
+            "Wolfram|Alpha ran out of time before it understood the query; ask again, or ask for less.",
+        ),
+    ],
+)
+def test_no_result_is_told_as_what_it_is(reply: Reply, text: str) -> None:
+    result, _ = in_full(reply, form="compact")
+    assert result.content == text
+    assert result.error
+    assert in_full(reply)[0].error
+
+
+def test_units_and_location() -> None:
+    def asked(**options: Any) -> list[tuple[str, str]]:
+        (request,) = in_full(wolfram_answer("x"), **options)[1].requests
+        return [pair for pair in request.query if pair[0] not in ("input", "appid", "format")]
+
+    assert asked() == []
+    assert asked(units="metric", location="Quito") == [("units", "metric"), ("location", "Quito")]
+    assert asked(units="imperial", location="-0.22, -78.5") == [
+        ("units", "imperial"),
+        ("latlong", "-0.22,-78.5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"units": "furlongs"}, "'furlongs' is not known; choose one of metric, imperial"),
+        ({"form": "xml"}, "'xml' is not known; choose one of reference, compact"),
+        ({"location": " "}, "location is empty"),
+    ],
+)
+def test_options_that_are_none(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ToolError, match=words):
+        WolframAlpha(APPID, **options)
+
+
+def pictured(*sources: str) -> Reply:
+    pods = "".join(
+        f"<pod title='Plot {n}'><subpod title=''><plaintext/><img src='{source}' alt='a' width='3'/></subpod></pod>"
+        for n, source in enumerate(sources, 1)
+    )
+    return wolfram_answer("x", extra=pods)
+
+
+@pytest.mark.parametrize("form", ["reference", "compact"])
+def test_images_are_artifacts_that_the_text_names(form: Any) -> None:
+    with Loopback(Reply()) as server:
+        server.replies = [pictured(f"{server.url}/MSP/1?MSPStoreType=image/gif"), Reply(200, IMAGE)]
+        tool = WolframAlpha(APPID, base_url=server.url, retry=SOON, images=True, form=form)
+        result = anyio.run(tool.run, {"query": "x"}, ToolContext())
+    first, second = server.requests
+    assert ("format", "plaintext,image") in first.query
+    assert second.path == "/MSP/1"
+    assert APPID not in str(second)
+    assert result.artifacts == (Artifact("wolfram-1-plot-1.gif", "image/gif", IMAGE),)
+    if form == "compact":
+        assert result.content == "Plot 1: [image: wolfram-1-plot-1.gif]"
+    else:
+        (pod,) = json.loads(result.content)["queryresult"]["pods"]
+        assert pod["subpods"] == [{"title": "", "plaintext": "", "image": "wolfram-1-plot-1.gif"}]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "http://127.0.0.1:1/x.gif",
+        "http://www6b3.wolframalpha.com/x.gif",
+        "https://wolframalpha.com.example.org/x.gif",
+        "https://evilwolframalpha.com/x.gif",
+        "https://www.wolframalpha.com:8443/x.gif",
+        "https://user@www.wolframalpha.com/x.gif",
+        "https://[/x.gif",
+        "file:///etc/passwd",
+        "",
+    ],
+)
+def test_images_elsewhere_are_not_fetched(source: str) -> None:
+    result, server = in_full(pictured(source), images=True, form="compact")
+    assert len(server.requests) == 1
+    assert result.artifacts == ()
+    assert "not fetched: it is not at the service's own address" in result.content
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(404), Reply(200, b"<html>"), Reply(200, b"GIF8" + b"x" * 1_100_000), Reply(200, b"%PDF-1.4")],
+)
+def test_images_that_cannot_be_had_do_not_spoil_the_answer(reply: Reply) -> None:
+    with Loopback(Reply()) as server:
+        server.replies = [pictured(f"{server.url}/1"), reply]
+        tool = WolframAlpha(APPID, base_url=server.url, retry=SOON, images=True, form="compact")
+        result = anyio.run(tool.run, {"query": "x"}, ToolContext())
+    assert result.content == "Plot 1: [image: could not be fetched]"
+    assert not result.error
+
+
+def test_so_many_images_and_no_more() -> None:
+    with Loopback(Reply()) as server:
+        server.replies = [pictured(*[f"{server.url}/{n}" for n in range(12)]), Reply(200, IMAGE)]
+        tool = WolframAlpha(APPID, base_url=server.url, retry=SOON, images=True, form="compact")
+        result = anyio.run(tool.run, {"query": "x"}, ToolContext())
+    assert len(result.artifacts) == 10
+    assert len(server.requests) == 11
+    assert result.content.count("there are too many") == 2
+
+
 def test_slow_answer() -> None:
     with Loopback(wolfram_answer("x"), Reply(delay=30.0)) as server:
         ask(server)  # The first call imports the package, which must not count.
@@ -227,6 +395,15 @@ def test_key_from_the_environment() -> None:
     assert KEY_VARIABLES[0] in KEY_HELP
     for name in KEY_VARIABLES:
         assert WolframAlpha.from_env({name: APPID}) is not None
+
+
+def test_options_from_the_environment() -> None:
+    environ = {KEY_VARIABLES[0]: APPID, "ARRIERO_UNITS": "metric", "ARRIERO_WOLFRAM_FORM": "compact"}
+    tool = WolframAlpha.from_env(environ)
+    assert repr(tool) == "WolframAlpha(form='compact')"
+    for name in ("ARRIERO_UNITS", "ARRIERO_WOLFRAM_FORM"):
+        with pytest.raises(ToolError, match=f"{name} 'nonsense' is not known"):
+            WolframAlpha.from_env({KEY_VARIABLES[0]: APPID, name: "nonsense"})
 
 
 def test_a_key_that_cannot_be_one() -> None:
