@@ -9,14 +9,27 @@ from arriero.prompts import Message, Segment, ToolSpec
 from arriero.prompts.dialects import Dialect, split_builtin
 
 from .backends import Model, Token
+from .pending import Pending
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class Mark:
+    """A place in a conversation that it can be taken back to."""
+
     messages: int
     tokens: int
     evaluated: int
     open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a conversation since it was last looked at: the head that is the same, and what follows."""
+
+    same_messages: int
+    same_tokens: int
+    messages: tuple[Message, ...]
+    tokens: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -26,7 +39,8 @@ class Conversation:
     ``tokens`` is the transcript as the model reads it: rendered once, extended with what was sampled, never
     rendered again. ``messages`` is the same for people. ``evaluated`` counts the tokens at the head of the
     transcript that the model has read or written; those behind it are new to it. ``open`` says that the last
-    answer has not been ended. ``id`` is what tools keep its state under.
+    answer has not been ended. ``id`` is what tools keep its state under. ``pending`` are calls of the last
+    message that wait to be gone on with; ``turns`` marks where each turn began.
     """
 
     dialect: Dialect
@@ -38,11 +52,13 @@ class Conversation:
     evaluated: int = 0
     open: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    _turns: list[_Turn] = field(default_factory=list)
+    pending: Pending | None = None
+    turns: list[Mark] = field(default_factory=list)
+    _same: tuple[int, int] = (0, 0)
 
     def begin_turn(self, message: Message, model: Model) -> None:
         """Append what a user says, with what the wire form puts before a first message."""
-        turn = _Turn(len(self.messages), len(self.tokens), self.evaluated, self.open)
+        turn = self.mark()
         if self.tokens:
             self.append([message], model)
         else:
@@ -53,7 +69,7 @@ class Conversation:
             )
             self.tokens += model.tokenize(segments)
             self.messages += [*system, message]
-        self._turns.append(turn)
+        self.turns.append(turn)
 
     def append(self, messages: Sequence[Message], model: Model) -> None:
         """Append messages; an answer that was cut off is closed first."""
@@ -73,15 +89,32 @@ class Conversation:
         self.evaluated = len(self.tokens)
         self.open = token.stop is None
 
+    def mark(self) -> Mark:
+        """Where the conversation is now."""
+        return Mark(len(self.messages), len(self.tokens), self.evaluated, self.open)
+
+    def rewind(self, mark: Mark) -> None:
+        """Take back everything since ``mark``, which must lie before what there is now."""
+        del self.messages[mark.messages :]
+        del self.tokens[mark.tokens :]
+        self.evaluated = min(mark.evaluated, len(self.tokens))
+        self.open = mark.open
+        self.pending = None
+        while self.turns and self.turns[-1].tokens >= mark.tokens:
+            self.turns.pop()
+        self._same = min(self._same[0], mark.messages), min(self._same[1], mark.tokens)
+
+    def take_change(self) -> Change:
+        """What has changed since this was last called; whoever keeps the conversation calls it."""
+        messages, tokens = self._same
+        self._same = len(self.messages), len(self.tokens)
+        return Change(messages, tokens, tuple(self.messages[messages:]), tuple(self.tokens[tokens:]))
+
     def undo(self) -> bool:
         """Take back the last turn: what the user said and everything after it. False if there is none."""
-        if not self._turns:
+        if not self.turns:
             return False
-        turn = self._turns.pop()
-        del self.messages[turn.messages :]
-        del self.tokens[turn.tokens :]
-        self.evaluated = min(turn.evaluated, len(self.tokens))
-        self.open = turn.open
+        self.rewind(self.turns[-1])
         return True
 
     def clear(self) -> None:
