@@ -14,7 +14,7 @@ from .context import ABORTED, BATCH, FATAL, AbortFlag, Context
 from .generation import Delivery, EngineStats, Generation, Part
 from .gguf import GGUFInfo
 from .logprobs import MOST_LOGPROBS, log_probabilities
-from .sampler import ChainSampler
+from .sampler import make_sampler
 from .slots import Choice, Slot, choose
 from .vocab import TextDecoder, Vocab
 
@@ -260,7 +260,7 @@ class Engine:
         generation.slot = slot
         generation.pending = prompt[matched:]
         generation.carried = int(carried)
-        generation.sampler = ChainSampler(self._lib, generation.sampling)
+        generation.sampler = make_sampler(self._lib, generation.sampling, self.vocab.size)
         generation.decoder = TextDecoder(self.vocab)
 
     def _ensure_room(self, needed: int) -> None:

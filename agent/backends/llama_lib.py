@@ -23,7 +23,7 @@ _SYMBOLS = (
     "llama_get_memory", "llama_memory_clear", "llama_memory_seq_rm", "llama_memory_seq_cp", "llama_decode",
     "llama_state_seq_get_size", "llama_state_seq_get_data", "llama_state_seq_set_data",
     "llama_supports_gpu_offload", "llama_sampler_chain_default_params", "llama_sampler_chain_init",
-    "llama_sampler_chain_add", "llama_sampler_free", "llama_sampler_init_greedy", "llama_sampler_init_dist",
+    "llama_sampler_chain_add", "llama_sampler_free", "llama_sampler_init_dist",
     "llama_sampler_init_top_k", "llama_sampler_init_top_p", "llama_sampler_init_min_p",
     "llama_sampler_init_temp", "llama_sampler_sample", "llama_get_logits_ith", "ggml_abort_callback",
     "llama_log_callback", "llama_progress_callback", "llama_batch", "llama_token", "llama_pos", "llama_seq_id",
