@@ -4,17 +4,17 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import click
+
+from .options import CONTEXT, TOOL_NAMES, with_options
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130
 _PIPE: Final = 141
 _DEFAULT: Final = "ask"
-_TOOL_NAMES: Final = ("python", "search", "wolfram", "documents", "fetch")
 
 
 class QuestionGroup(click.Group):
@@ -69,91 +69,7 @@ def _decoded(ctx: click.Context, param: click.Parameter, words: tuple[str, ...])
     return " ".join(words).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-_OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
-    click.option(
-        "-m",
-        "--model",
-        envvar="ARRIERO_MODEL",
-        default="bundled",
-        show_default=True,
-        metavar="FILE",
-        help="A Llama 3.x Instruct GGUF file; or bundled, or script:FILE to replay raw answers.",
-    ),
-    click.option(
-        "-s",
-        "--system",
-        "instructions",
-        envvar="ARRIERO_SYSTEM",
-        metavar="TEXT",
-        help="Instructions for the model.",
-    ),
-    click.option(
-        "--tool",
-        "tools",
-        multiple=True,
-        type=click.Choice(_TOOL_NAMES),
-        help="Offer only this tool (repeatable); default: python, search and wolfram, where they work.",
-    ),
-    click.option(
-        "--docs",
-        envvar="ARRIERO_DOCS",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="Offer a search of the documents in this folder.",
-    ),
-    click.option("--no-tools", is_flag=True, help="Offer no tools."),
-    click.option(
-        "--sandbox",
-        envvar="ARRIERO_SANDBOX",
-        type=click.Choice(["auto", "bubblewrap", "landlock"]),
-        default="auto",
-        show_default=True,
-        help="Level of the sandbox that Python runs in.",
-    ),
-    click.option(
-        "--temperature",
-        envvar="ARRIERO_TEMPERATURE",
-        type=click.FloatRange(0, 100),
-        help="0 always takes the likeliest token.",
-    ),
-    click.option(
-        "--top-p",
-        envvar="ARRIERO_TOP_P",
-        type=click.FloatRange(0, 1, min_open=True),
-        help="Nucleus sampling.",
-    ),
-    click.option(
-        "--seed", envvar="ARRIERO_SEED", type=click.IntRange(0, 2**32 - 1), help="Repeats the same choices."
-    ),
-    click.option(
-        "--max-steps",
-        envvar="ARRIERO_MAX_STEPS",
-        type=click.IntRange(1),
-        help="Model calls a question.",
-    ),
-    click.option(
-        "--max-tokens", envvar="ARRIERO_MAX_TOKENS", type=click.IntRange(1), help="Tokens sampled a question."
-    ),
-    click.option(
-        "--ctx", "context", envvar="ARRIERO_CTX", type=click.IntRange(64), help="Context length in tokens."
-    ),
-    click.option("--dialect", envvar="ARRIERO_DIALECT", metavar="NAME", help="Wire form; default: by model."),
-    click.option("--plain", is_flag=True, envvar="ARRIERO_PLAIN", help="No colour, no boxes, no Markdown."),
-    click.option("-q", "--quiet", is_flag=True, help="Only the answer: no tools, no notices."),
-    click.option("--debug", is_flag=True, envvar="ARRIERO_DEBUG", help="Tracebacks and log lines on stderr."),
-)
-
-
-def _with_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-_CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-@click.group(cls=QuestionGroup, context_settings=_CONTEXT, no_args_is_help=False)
+@click.group(cls=QuestionGroup, context_settings=CONTEXT, no_args_is_help=False)
 @click.version_option(None, "-V", "--version", package_name="arriero", message="%(prog)s %(version)s")
 def cli() -> None:
     """Drive Llama 3.x models through tool-using work on your own machine.
@@ -168,9 +84,9 @@ def cli() -> None:
     """
 
 
-@cli.command(_DEFAULT, context_settings={**_CONTEXT, "ignore_unknown_options": False})
+@cli.command(_DEFAULT, context_settings={**CONTEXT, "ignore_unknown_options": False})
 @click.argument("question", nargs=-1, callback=_decoded)
-@_with_options
+@with_options
 @click.option(
     "--json", is_flag=True, help="Events on stdout, one JSON object a line; the last is run_finished."
 )
@@ -189,8 +105,8 @@ def ask(question: str, **options: Any) -> None:
     _finish(lambda: answer(settings, whole), debug=settings.debug)
 
 
-@cli.command(context_settings=_CONTEXT)
-@_with_options
+@cli.command(context_settings=CONTEXT)
+@with_options
 def chat(**options: Any) -> None:
     """Have a conversation; what ``arriero`` alone does on a terminal."""
     if not _person_present():
@@ -198,8 +114,8 @@ def chat(**options: Any) -> None:
     _chat(options)
 
 
-@cli.command(context_settings=_CONTEXT)
-@_with_options
+@cli.command(context_settings=CONTEXT)
+@with_options
 def doctor(**options: Any) -> None:
     """Check model, sandbox and keys; exit code 6 when a question could not be answered."""
     from .doctor import examine
@@ -208,13 +124,13 @@ def doctor(**options: Any) -> None:
     _finish(lambda: examine(settings), debug=settings.debug)
 
 
-@cli.group(context_settings=_CONTEXT)
+@cli.group(context_settings=CONTEXT)
 def tools() -> None:
     """List the tools, show what a model sees of one, or call one by hand."""
 
 
-@tools.command("list", context_settings=_CONTEXT)
-@_with_options
+@tools.command("list", context_settings=CONTEXT)
+@with_options
 def tools_list(**options: Any) -> None:
     """Which tools work here, and what the others need."""
     from .tool_commands import list_tools, reporting
@@ -223,9 +139,9 @@ def tools_list(**options: Any) -> None:
     _finish(lambda: reporting(lambda: list_tools(settings)), debug=settings.debug)
 
 
-@tools.command("show", context_settings=_CONTEXT)
-@click.argument("name", type=click.Choice(_TOOL_NAMES))
-@_with_options
+@tools.command("show", context_settings=CONTEXT)
+@click.argument("name", type=click.Choice(TOOL_NAMES))
+@with_options
 def tools_show(name: str, **options: Any) -> None:
     """The name, description and parameters that a model is given, as JSON."""
     from .tool_commands import reporting, show_tool
@@ -234,10 +150,10 @@ def tools_show(name: str, **options: Any) -> None:
     _finish(lambda: reporting(lambda: show_tool(settings, name)), debug=settings.debug)
 
 
-@tools.command("call", context_settings=_CONTEXT)
-@click.argument("name", type=click.Choice(_TOOL_NAMES))
+@tools.command("call", context_settings=CONTEXT)
+@click.argument("name", type=click.Choice(TOOL_NAMES))
 @click.option("--arg", "arguments", multiple=True, metavar="KEY=VALUE", help="An argument (repeatable).")
-@_with_options
+@with_options
 def tools_call(name: str, arguments: tuple[str, ...], **options: Any) -> None:
     """Run one call and print its result.
 

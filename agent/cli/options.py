@@ -1,0 +1,91 @@
+"""The options that questions, conversations and most subcommands share."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+TOOL_NAMES: Final = ("python", "search", "wolfram", "documents", "fetch")
+
+OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
+    click.option(
+        "-m",
+        "--model",
+        envvar="ARRIERO_MODEL",
+        default="bundled",
+        show_default=True,
+        metavar="FILE",
+        help="A Llama 3.x Instruct GGUF file; or bundled, or script:FILE to replay raw answers.",
+    ),
+    click.option(
+        "-s",
+        "--system",
+        "instructions",
+        envvar="ARRIERO_SYSTEM",
+        metavar="TEXT",
+        help="Instructions for the model.",
+    ),
+    click.option(
+        "--tool",
+        "tools",
+        multiple=True,
+        type=click.Choice(TOOL_NAMES),
+        help="Offer only this tool (repeatable); default: python, search and wolfram, where they work.",
+    ),
+    click.option(
+        "--docs",
+        envvar="ARRIERO_DOCS",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Offer a search of the documents in this folder.",
+    ),
+    click.option("--no-tools", is_flag=True, help="Offer no tools."),
+    click.option(
+        "--sandbox",
+        envvar="ARRIERO_SANDBOX",
+        type=click.Choice(["auto", "bubblewrap", "landlock"]),
+        default="auto",
+        show_default=True,
+        help="Level of the sandbox that Python runs in.",
+    ),
+    click.option(
+        "--temperature",
+        envvar="ARRIERO_TEMPERATURE",
+        type=click.FloatRange(0, 100),
+        help="0 always takes the likeliest token.",
+    ),
+    click.option(
+        "--top-p",
+        envvar="ARRIERO_TOP_P",
+        type=click.FloatRange(0, 1, min_open=True),
+        help="Nucleus sampling.",
+    ),
+    click.option(
+        "--seed", envvar="ARRIERO_SEED", type=click.IntRange(0, 2**32 - 1), help="Repeats the same choices."
+    ),
+    click.option(
+        "--max-steps",
+        envvar="ARRIERO_MAX_STEPS",
+        type=click.IntRange(1),
+        help="Model calls a question.",
+    ),
+    click.option(
+        "--max-tokens", envvar="ARRIERO_MAX_TOKENS", type=click.IntRange(1), help="Tokens sampled a question."
+    ),
+    click.option(
+        "--ctx", "context", envvar="ARRIERO_CTX", type=click.IntRange(64), help="Context length in tokens."
+    ),
+    click.option("--dialect", envvar="ARRIERO_DIALECT", metavar="NAME", help="Wire form; default: by model."),
+    click.option("--plain", is_flag=True, envvar="ARRIERO_PLAIN", help="No colour, no boxes, no Markdown."),
+    click.option("-q", "--quiet", is_flag=True, help="Only the answer: no tools, no notices."),
+    click.option("--debug", is_flag=True, envvar="ARRIERO_DEBUG", help="Tracebacks and log lines on stderr."),
+)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
