@@ -51,6 +51,7 @@ class Engine:
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
         self._failure: ModelError | None = None
+        self._cancelling = False
         self._closing = False
         self._loaded = threading.Event()
         self._lib = llama_lib.load()
@@ -105,7 +106,7 @@ class Engine:
     def cancel(self, generation: Generation) -> None:
         """Stop a generation soon, even inside a decode; nothing more is delivered. Safe at any time."""
         with self._changed:
-            generation.cancelled = True
+            generation.cancelled = self._cancelling = True
             if generation in self._running:
                 self._abort.set()
             self._changed.notify()
@@ -224,6 +225,9 @@ class Engine:
 
     def _drop_cancelled(self) -> None:
         with self._changed:
+            if not self._cancelling:
+                return
+            self._cancelling = False
             dropped = [generation for generation in self._running if generation.cancelled]
             self._waiting = deque(generation for generation in self._waiting if not generation.cancelled)
         for generation in dropped:
@@ -380,4 +384,4 @@ class Engine:
         try:
             generation.deliver(item)
         except RuntimeError:
-            generation.cancelled = True
+            generation.cancelled = self._cancelling = True

@@ -13,6 +13,7 @@ from .base import Constraint, ModelError, Sampling, Token
 from .engine import Engine
 from .generation import EngineStats
 from .gguf import GGUFInfo
+from .mailbox import Mailbox
 from .threads import usable_cpus
 
 DEFAULT_CONTEXT = 32_768  # tokens; memory is taken only as conversations grow
@@ -102,15 +103,10 @@ class LlamaCppModel:
         """
         if max_tokens is not None and max_tokens < 1:
             return
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[Token | ModelError | None] = asyncio.Queue()
-
-        def deliver(item: Token | ModelError | None) -> None:
-            loop.call_soon_threadsafe(queue.put_nowait, item)
-
-        generation = self.engine.submit(tokens, self._seeded(sampling), deliver, max_tokens=max_tokens)
+        mailbox = Mailbox()
+        generation = self.engine.submit(tokens, self._seeded(sampling), mailbox.put, max_tokens=max_tokens)
         try:
-            while isinstance(item := await queue.get(), Token):
+            while isinstance(item := await mailbox.get(), Token):
                 yield item
                 if item.stop:
                     return

@@ -29,6 +29,7 @@ class Vocab:
         self._owned_model = owned_model
         self._lock = threading.Lock()
         self._pieces: dict[int, bytes] = {}
+        self._stops: dict[int, str | None] = {}
         self._ids = {token: index for index, token in enumerate(info.tokens) if _NAME.fullmatch(token)}
         self._guarded = frozenset(self._ids.values())
         self.size: int = lib.llama_vocab_n_tokens(pointer)
@@ -103,12 +104,9 @@ class Vocab:
 
     def stop_kind(self, token: int) -> str | None:
         """``eot``, ``eom`` or ``eos`` for a token that ends a message, else None."""
-        if token == self.special_ids.get(EOT):
-            return "eot"
-        if token == self.special_ids.get(EOM):
-            return "eom"
-        with self._open():
-            return "eos" if self._lib.llama_vocab_is_eog(self._pointer, token) else None
+        if token not in self._stops:
+            self._stops[token] = self._read_stop_kind(token)
+        return self._stops[token]
 
     def close(self) -> None:
         """Refuse further use, and free the model if it was loaded for its vocabulary alone."""
@@ -130,6 +128,14 @@ class Vocab:
         if count < 0:
             raise ModelError(f"llama.cpp cannot tokenise a text of {len(data)} bytes")
         return buffer[:count]
+
+    def _read_stop_kind(self, token: int) -> str | None:
+        if token == self.special_ids.get(EOT):
+            return "eot"
+        if token == self.special_ids.get(EOM):
+            return "eom"
+        with self._open():
+            return "eos" if self._lib.llama_vocab_is_eog(self._pointer, token) else None
 
     def _read_piece(self, token: int) -> bytes:
         room = 64
