@@ -15,6 +15,7 @@ def tool(name: str, **properties: Any) -> dict[str, Any]:
 
 NAMES = ("echo", "die", "hang", "flood", "noise", "lie", "environment", "pid", "child", "error", "refuse")
 TOOLS = [tool(name, text={"type": "string"}) for name in NAMES]
+TOOLS[0]["annotations"] = {"readOnlyHint": True}
 
 
 def text(content: str, **more: Any) -> dict[str, Any]:

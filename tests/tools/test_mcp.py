@@ -43,6 +43,7 @@ def test_a_file_of_the_customary_shape(tmp_path: Path, monkeypatch: pytest.Monke
         ({"mcpServers": {"a": {"url": "file:///etc"}}}, "server 'a': url: "),
         ({"mcpServers": {"a": {"url": "http://x", "type": "sse"}}}, "server 'a': type: "),
         ({"mcpServers": {"a": {"command": "x", "timeout": 0}}}, "server 'a': timeout: "),
+        ({"mcpServers": {"a": {"command": "x", "approval": "maybe"}}}, "server 'a': approval: "),
         ({"mcpServers": {"a": {"command": "${NO_SUCH_NAME}"}}}, "variable NO_SUCH_NAME is not set"),
     ],
 )

@@ -78,7 +78,8 @@ def test_calls_results_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def use(tools: dict[str, Tool], toolset: MCPToolset) -> None:
         assert toolset.failures == {}
-        assert (tools["echo"].spec.description, tools["echo"].effect) == ("echo", "once")
+        assert (tools["echo"].spec.description, tools["echo"].effect) == ("echo", "read")
+    assert tools["die"].effect == "once"
         assert await ask(tools["echo"], text="¡hola! <|eot_id|>") == ToolResult("¡hola! <|eot_id|>")
         assert await ask(tools["error"]) == ToolResult("Error when running tool: no such city", error=True)
         with pytest.raises(ToolError, match="the MCP server one refused: there is no such method"):
@@ -88,6 +89,21 @@ def test_calls_results_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         assert set(environment) - {"LC_CTYPE"} == {"PATH", "HOME", "LANG"}
 
     with_servers(use, one=plain(env={"OWN": "given"}))
+
+
+def test_which_calls_need_approval() -> None:
+    async def use() -> None:
+        servers = config(
+            careful=plain(approval="always"), usual=plain(autoApprove=["pid"]), open=plain(approval="never")
+        )
+        async with await load_mcp(servers, approval="writes") as toolset:
+            asking = {tool.name for tool in toolset.tools if tool.needs_approval({})}
+        assert {"careful_echo", "careful_pid", "usual_die"} <= asking
+        assert not asking & {"usual_echo", "usual_pid", "open_die"}
+        async with await load_mcp(config(usual=plain())) as toolset:
+            assert not any(tool.needs_approval({}) for tool in toolset.tools)
+
+    anyio.run(use)
 
 
 def test_floods_noise_and_lies() -> None:

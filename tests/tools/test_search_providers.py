@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -34,6 +35,7 @@ from arriero.tools.search import (
     TavilySearch,
     from_env,
     help_for,
+    options_from_env,
 )
 
 KEY = "tvly-secret-key"
@@ -342,6 +344,52 @@ def test_a_named_provider_wins() -> None:
     assert "max_results=7" in repr(tool)
     with pytest.raises(ToolError, match="no search provider 'bing'; choose one of brave, tavily"):
         from_env({}, provider="bing")
+
+
+def test_options_from_the_environment() -> None:
+    options = options_from_env({})
+    assert (options.safe_search, options.freshness, options.max_results) == (None, None, 3)
+    assert "ttl=3600" in repr(options.cache)
+    options = options_from_env(
+        {
+            "ARRIERO_SAFE_SEARCH": "strict",
+            "ARRIERO_FRESHNESS": "week",
+            "ARRIERO_SEARCH_RESULTS": "7",
+            "ARRIERO_SEARCH_CACHE": "0",
+        }
+    )
+    assert (options.safe_search, options.freshness, options.max_results) == ("strict", "week", 7)
+    assert options.cache is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ARRIERO_SAFE_SEARCH", "very"),
+        ("ARRIERO_FRESHNESS", "decade"),
+        ("ARRIERO_SEARCH_RESULTS", "0"),
+        ("ARRIERO_SEARCH_RESULTS", "21"),
+        ("ARRIERO_SEARCH_RESULTS", "9" * 5000),
+        ("ARRIERO_SEARCH_CACHE", "-1"),
+        ("ARRIERO_SEARCH_CACHE", "an hour"),
+    ],
+)
+def test_options_that_are_none_are_named(name: str, value: str) -> None:
+    with pytest.raises(ToolError, match=f"{name} has to be"):
+        from_env({"BRAVE_API_KEY": "k", name: value})
+
+
+def test_the_tool_from_the_environment_asks_the_same_question_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARRIERO_HOME", str(tmp_path))
+    with Loopback(json_reply(searxng_answer("x"))) as server:
+        for _ in range(2):
+            tool = from_env({"SEARXNG_URL": server.url})
+            assert tool is not None
+            assert "Result 0" in anyio.run(tool.run, {"query": "x"}, ToolContext()).content
+        assert len(server.requests) == 1
+    assert (tmp_path / "cache" / "search.sqlite3").exists()
 
 
 def test_help() -> None:

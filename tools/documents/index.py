@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from arriero.tools._pdf import INSTALL_HELP, PdfError
+from arriero.tools._places import cache_folder
 from arriero.tools.base import ToolError
 
 from . import store
@@ -88,7 +89,8 @@ class Passage:
 class DocumentIndex:
     """The full-text index of one folder.
 
-    ``path`` is where it is kept: by default a file of its own for each folder in the user's cache directory.
+    ``path`` is where it is kept: by default a file of its own for each folder, in ``$ARRIERO_HOME/cache`` or the
+    user's cache directory.
     A damaged index is made anew. Several processes may use one index at once. Raises ToolError for a folder
     that is none.
     """
@@ -362,7 +364,5 @@ def _shown(path: bytes) -> str:
 
 
 def _default_path(folder: Path) -> Path:
-    from platformdirs import user_cache_path
-
     name = blake2b(os.fsencode(folder), digest_size=12).hexdigest()
-    return user_cache_path("arriero") / "documents" / f"{name}.sqlite3"
+    return cache_folder() / "documents" / f"{name}.sqlite3"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from arriero.prompts.errors import ArrieroError
 
@@ -22,6 +22,10 @@ class MCPConfigError(ArrieroError):
     """The configuration of MCP servers cannot be used; the message says which part and why."""
 
 
+Approval = Literal["never", "writes", "always"]
+"""Which calls a person must agree to: none, those of tools that do not say that they only read, or all."""
+
+
 class _Server(BaseModel):
     # Other programs keep keys of their own in the same file.
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -29,6 +33,12 @@ class _Server(BaseModel):
     disabled: bool = False
     start_timeout: Annotated[float, Field(gt=0)] = 30.0
     timeout: Annotated[float, Field(gt=0)] | None = None
+    approval: Approval | None = None
+    allowed: tuple[str, ...] = Field((), validation_alias=AliasChoices("autoApprove", "alwaysAllow"))
+
+    def approval_of(self, tool: str, default: Approval) -> Approval:
+        """Which calls of one of its tools need approval; ``allowed`` lists tools whose calls never do."""
+        return "never" if tool in self.allowed else self.approval or default
 
 
 class StdioServer(_Server):

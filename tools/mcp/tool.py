@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from arriero.prompts import ToolSpec
 from arriero.tools.base import Effect, Tool, ToolContext, ToolResult
 
+from .config import Approval
 from .content import as_result
 from .schema import usable_schema
 from .server import MCPServer
@@ -19,14 +20,23 @@ class MCPTool(Tool):
     """One tool of a server, under the name that the model uses; ``original`` is the server's.
 
     ``effect`` follows the server's hints (readOnlyHint, idempotentHint), which are its own claims.
-    ``timeout`` is the configuration's. What the server says and answers is untrusted.
+    ``timeout`` is the configuration's, and so is ``approval``: ``writes`` asks for calls of every tool whose
+    effect is not ``read``. What the server says and answers is untrusted.
     """
 
-    def __init__(self, server: MCPServer, listed: "ListedTool", name: str, timeout: float | None) -> None:
+    def __init__(
+        self,
+        server: MCPServer,
+        listed: "ListedTool",
+        name: str,
+        timeout: float | None,
+        approval: Approval = "never",
+    ) -> None:
         self.server = server
         self.original = listed.name
         self.timeout = timeout
         self.effect = _effect(listed)
+        self.approval = approval
         self.spec = ToolSpec(
             name=name,
             description=(listed.description or listed.title or "")[:_DESCRIPTION],
@@ -35,6 +45,10 @@ class MCPTool(Tool):
 
     def __repr__(self) -> str:
         return f"<tool {self.name} of the MCP server {self.server.name}>"
+
+    def needs_approval(self, arguments: dict[str, Any]) -> bool:
+        """What ``approval`` says of this tool."""
+        return self.approval == "always" or (self.approval == "writes" and self.effect != "read")
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
         """Call the server's tool, starting the server again if it has ended. Raises ToolError."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from arriero.tools.base import Tool, ToolError
 
-from .config import MCPConfigError, read_config
+from .config import Approval, MCPConfigError, read_config
 from .schema import wire_names
 from .server import MCPServer
 from .tool import MCPTool
@@ -45,12 +45,14 @@ class MCPToolset:
         await self.aclose()
 
 
-async def load_mcp(source: str | Path | Mapping[str, Any], *, taken: Collection[str] = ()) -> MCPToolset:
+async def load_mcp(
+    source: str | Path | Mapping[str, Any], *, taken: Collection[str] = (), approval: Approval = "never"
+) -> MCPToolset:
     """Start or reach the servers of a configuration file, all at once, and list their tools.
 
-    Names in ``taken`` are not given to tools. A server that fails keeps nobody else from working: see
-    ``failures``. Raises MCPConfigError for a configuration that cannot be used, or when the extra ``mcp`` is
-    not installed.
+    Names in ``taken`` are not given to tools. ``approval`` is for servers whose configuration names none. A
+    server that fails keeps nobody else from working: see ``failures``. Raises MCPConfigError for a configuration
+    that cannot be used, or when the extra ``mcp`` is not installed.
     """
     configured = read_config(source)
     if importlib.util.find_spec("mcp") is None:
@@ -70,8 +72,14 @@ async def load_mcp(source: str | Path | Mapping[str, Any], *, taken: Collection[
             offered |= {(name, tool.name): tool for tool in answer}
     names = wire_names(offered, taken)
     tools = tuple(
-        MCPTool(servers[key[0]], tool, names[key], configured[key[0]].timeout)
-        for key, tool in offered.items()
+        MCPTool(
+            servers[server],
+            tool,
+            names[server, original],
+            configured[server].timeout,
+            configured[server].approval_of(original, approval),
+        )
+        for (server, original), tool in offered.items()
     )
     return MCPToolset(tools, failures, tuple(servers.values()))
 

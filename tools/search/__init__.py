@@ -3,7 +3,7 @@
 from .base import Freshness, SafeSearch, SearchAnswer, SearchForm, SearchOptions, SearchResult, SearchTool
 from .brave import KEY_VARIABLES, BraveSearch, clean_response, format_results
 from .cache import SearchCache
-from .choose import KEY_HELP, PROVIDER_VARIABLE, PROVIDERS, Provider, from_env, help_for
+from .choose import KEY_HELP, PROVIDER_VARIABLE, PROVIDERS, Provider, from_env, help_for, options_from_env
 from .duckduckgo import DuckDuckGoSearch
 from .searxng import SearxngSearch
 from .tavily import TavilySearch
@@ -30,4 +30,5 @@ __all__ = [
     "format_results",
     "from_env",
     "help_for",
+    "options_from_env",
 ]

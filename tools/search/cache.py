@@ -12,7 +12,12 @@ from typing import Any, TypeVar
 
 import anyio.to_thread
 
+from arriero.tools._places import cache_folder
+
 T = TypeVar("T")
+
+DEFAULT_TTL = 3600.0
+"""Seconds for which an answer is kept where nobody says otherwise."""
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS answer (key TEXT PRIMARY KEY, at REAL NOT NULL, size INTEGER NOT NULL,"
@@ -23,20 +28,21 @@ _SCHEMA = (
 class SearchCache:
     """Keeps answers in one SQLite file that several processes may use at once.
 
-    ``path`` defaults to ``arriero/search.sqlite3`` in the user's cache directory; it is made readable by its
-    owner alone. ``ttl`` is in seconds, ``max_bytes`` bounds the text kept, ``clock`` gives seconds since the
-    epoch. Keys are stored as digests. A cache that cannot be read or written is no error: nothing is kept.
+    ``path`` defaults to ``search.sqlite3`` in ``$ARRIERO_HOME/cache`` or the user's cache directory; it is made
+    readable by its owner alone. ``ttl`` is in seconds, ``max_bytes`` bounds the text kept, ``clock`` gives
+    seconds since the epoch. Keys are stored as digests. A cache that cannot be read or written is no error:
+    nothing is kept.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        ttl: float = 3600.0,
+        ttl: float = DEFAULT_TTL,
         max_bytes: int = 20_000_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._path = _default_path() if path is None else Path(path)
+        self._path = cache_folder() / "search.sqlite3" if path is None else Path(path)
         self._ttl = ttl
         self._max_bytes = max_bytes
         self._clock = clock
@@ -119,9 +125,3 @@ class SearchCache:
 
 def _digest(key: str) -> str:
     return sha256(key.encode()).hexdigest()
-
-
-def _default_path() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("arriero") / "search.sqlite3"

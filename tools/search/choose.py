@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from arriero.tools.base import ToolError
 
 from . import duckduckgo
-from .base import SearchOptions, SearchTool
+from .base import Freshness, SafeSearch, SearchOptions, SearchTool
 from .brave import KEY_HELP as BRAVE_HELP
 from .brave import BraveSearch, key_from
+from .cache import DEFAULT_TTL, SearchCache
 from .duckduckgo import DuckDuckGoSearch
 from .searxng import URL_VARIABLE, SearxngSearch
 from .tavily import KEY_VARIABLE, TavilySearch
@@ -21,6 +22,14 @@ PROVIDERS: Final[tuple[str, ...]] = get_args(Provider)
 
 PROVIDER_VARIABLE: Final = "ARRIERO_SEARCH"
 """Environment variable that may name the provider."""
+
+SAFE_SEARCH_VARIABLE: Final = "ARRIERO_SAFE_SEARCH"
+FRESHNESS_VARIABLE: Final = "ARRIERO_FRESHNESS"
+RESULTS_VARIABLE: Final = "ARRIERO_SEARCH_RESULTS"
+CACHE_VARIABLE: Final = "ARRIERO_SEARCH_CACHE"
+
+MAX_RESULTS: Final = 20
+"""Most results that all providers give for one request: Brave's own limit."""
 
 KEY_HELP: Final = BRAVE_HELP
 """What to tell a user who has set up no provider."""
@@ -42,15 +51,46 @@ def from_env(
     """Make the search tool that ``provider``, else ARRIERO_SEARCH, names; None when what it needs is not set.
 
     With neither, the first of Brave, Tavily and SearXNG whose key or address is set. DuckDuckGo is used only
-    when named: it is asked without its operator's leave. Raises ToolError for a name that is no provider.
+    when named: it is asked without its operator's leave. ``options`` None are those of ``options_from_env``,
+    with a cache on disk. Raises ToolError for a name that is no provider, and for options that are none.
     """
     variables = os.environ if environ is None else environ
     named = provider or variables.get(PROVIDER_VARIABLE, "").strip()
+    kept = options_from_env(variables) if options is None else options
     if named:
-        return _make(_checked(named), variables, options or SearchOptions())
-    kept = options or SearchOptions()
+        return _make(_checked(named), variables, kept)
     made = (_make(name, variables, kept) for name in PROVIDERS if name != "duckduckgo")
     return next((tool for tool in made if tool is not None), None)
+
+
+def options_from_env(environ: Mapping[str, str] | None = None) -> SearchOptions:
+    """Options as the environment sets them, with answers kept on disk for an hour.
+
+    ARRIERO_SAFE_SEARCH and ARRIERO_FRESHNESS take the options' own words, ARRIERO_SEARCH_RESULTS a number from
+    1 to 20, ARRIERO_SEARCH_CACHE the seconds to keep an answer; 0 keeps none. Raises ToolError for anything
+    else.
+    """
+    variables = os.environ if environ is None else environ
+    given = {name: value.strip() for name, value in variables.items() if value.strip()}
+    number = given.get(RESULTS_VARIABLE, str(SearchOptions().max_results))
+    if not (number.isascii() and number.isdigit() and len(number) < 4 and 1 <= int(number) <= MAX_RESULTS):
+        raise ToolError(f"{RESULTS_VARIABLE} has to be a number from 1 to {MAX_RESULTS}, not {number!r}")
+    seconds = given.get(CACHE_VARIABLE, f"{DEFAULT_TTL:g}")
+    if not (seconds.isascii() and seconds.isdigit() and len(seconds) < 10):
+        raise ToolError(f"{CACHE_VARIABLE} has to be a number of seconds, 0 for no cache, not {seconds!r}")
+    return SearchOptions(
+        max_results=int(number),
+        safe_search=_word(given, SAFE_SEARCH_VARIABLE, SafeSearch),
+        freshness=_word(given, FRESHNESS_VARIABLE, Freshness),
+        cache=SearchCache(ttl=float(seconds)) if int(seconds) else None,
+    )
+
+
+def _word(given: Mapping[str, str], name: str, kind: Any) -> Any:
+    value = given.get(name)
+    if value is not None and value not in get_args(kind):
+        raise ToolError(f"{name} has to be one of {', '.join(get_args(kind))}, not {value!r}")
+    return value
 
 
 def help_for(provider: str | None = None) -> str:
