@@ -79,7 +79,7 @@ def test_calls_results_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     async def use(tools: dict[str, Tool], toolset: MCPToolset) -> None:
         assert toolset.failures == {}
         assert (tools["echo"].spec.description, tools["echo"].effect) == ("echo", "read")
-    assert tools["die"].effect == "once"
+        assert tools["die"].effect == "once"
         assert await ask(tools["echo"], text="¡hola! <|eot_id|>") == ToolResult("¡hola! <|eot_id|>")
         assert await ask(tools["error"]) == ToolResult("Error when running tool: no such city", error=True)
         with pytest.raises(ToolError, match="the MCP server one refused: there is no such method"):
