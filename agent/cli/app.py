@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
+from . import config_commands
 from .options import CONTEXT, TOOL_NAMES, with_options
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
@@ -21,7 +23,14 @@ class QuestionGroup(click.Group):
     """A group whose first argument may also be a question: what is no subcommand goes to ``ask``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, self._route(ctx, args))
+        return super().parse_args(ctx, args if ctx.resilient_parsing else self._route(ctx, args))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands, and what a question takes."""
+        return [
+            *super().shell_complete(ctx, incomplete),
+            *self.commands[_DEFAULT].shell_complete(ctx, incomplete),
+        ]
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Both ways to call it."""
@@ -71,7 +80,8 @@ def _decoded(ctx: click.Context, param: click.Parameter, words: tuple[str, ...])
 
 @click.group(cls=QuestionGroup, context_settings=CONTEXT, no_args_is_help=False)
 @click.version_option(None, "-V", "--version", package_name="arriero", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Drive Llama 3.x models through tool-using work on your own machine.
 
     \b
@@ -82,6 +92,11 @@ def cli() -> None:
     Exit codes: 0 answered, 1 failed, 2 wrong usage, 4 a limit was reached, 5 blocked, 6 not ready (see
     doctor), 130 interrupted.
     """
+    config_commands.apply(ctx)
+
+
+cli.add_command(config_commands.config)
+cli.add_command(config_commands.completion)
 
 
 @cli.command(_DEFAULT, context_settings={**CONTEXT, "ignore_unknown_options": False})
