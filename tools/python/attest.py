@@ -5,6 +5,7 @@ from typing import Any
 
 from . import plan
 from .errors import SandboxUnavailable
+from .plan import UNSAFE
 from .process import Child
 
 _OF_PYTHON_AND_BWRAP = {"PWD", "LC_CTYPE", "SHLVL", "_"}
@@ -19,6 +20,8 @@ def check(frame: dict[str, Any], child: Child) -> None:
 
 def missing_walls(frame: dict[str, Any], child: Child) -> list[str]:
     """What the self-test's report lacks; empty when every wall stands."""
+    if child.variant.level == UNSAFE:
+        return []
     outer, inner = frame.get("outer"), frame.get("inner")
     if not isinstance(outer, dict) or not isinstance(inner, dict):
         return ["no report"]

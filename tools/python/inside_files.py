@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _NR_OPENAT2 = 437
-_NO_MAGIC_LINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
+_NO_MOUNTS, _NO_MAGIC_LINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
 _NAME = re.compile(r"[^\W_][\w.\- ]{0,199}")
 _MOST_LISTED = 1000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -31,14 +31,19 @@ def answer(job: Mapping[str, Any], work: str) -> dict[str, Any]:
                 return {"status": "ok", "files": listing(work)}
             case other:
                 return {"status": "error", "reason": f"no operation {other!r}"}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {"status": "error", "reason": str(error)[:500]}
+
+
+def check_name(name: str) -> None:
+    """Raise OSError unless the name is a plain one: no path, nothing hidden, nothing unprintable."""
+    if not _NAME.fullmatch(name):
+        raise OSError(f"not a plain file name: {name!r}")
 
 
 def put(work: str, name: str, data: bytes) -> None:
     """Write a new file directly in the work directory, replacing whatever had that name, links included."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"not a plain file name: {name!r}")
+    check_name(name)
     directory = os.open(work, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(FileNotFoundError):
@@ -51,10 +56,14 @@ def put(work: str, name: str, data: bytes) -> None:
 
 
 def get(work: str, path: str, most: int) -> bytes:
-    """Read a regular file of at most ``most`` bytes beneath the directory; OSError for links and devices."""
+    """Read a regular file of at most ``most`` bytes beneath the directory; OSError for links of both kinds,
+    devices and mounts."""
     directory = os.open(work, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     how = struct.pack(
-        "QQQ", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, 0, _NO_MAGIC_LINKS | _NO_SYMLINKS | _BENEATH
+        "QQQ",
+        os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC,
+        0,
+        _NO_MOUNTS | _NO_MAGIC_LINKS | _NO_SYMLINKS | _BENEATH,
     )
     try:
         found = _libc.syscall(
@@ -69,6 +78,8 @@ def get(work: str, path: str, most: int) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError("not a regular file")
+        if status.st_nlink != 1:
+            raise OSError("the file has a second name (a hard link), which may be anywhere")
         if status.st_size > most:
             raise OSError(f"{status.st_size} bytes is more than {most}")
         return file.read(most)
@@ -78,14 +89,14 @@ def listing(work: str) -> list[list[Any]]:
     """Names and sizes of regular files, the first thousand; odd names and other file systems are left out."""
     device = os.lstat(work).st_dev
     found: list[list[Any]] = []
-    for directory, _, names in os.walk(work):
+    # Not walk, which can be led through a link that takes a directory's place meanwhile.
+    for directory, _, names, descriptor in os.fwalk(work):
         for name in names:
-            path = os.path.join(directory, name)
             try:
-                status = os.lstat(path)
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             except OSError:
                 continue
-            shown = os.path.relpath(path, work)
+            shown = os.path.relpath(os.path.join(directory, name), work)
             if stat.S_ISREG(status.st_mode) and status.st_dev == device and shown.isprintable():
                 found.append([shown, status.st_size])
             if len(found) >= _MOST_LISTED:

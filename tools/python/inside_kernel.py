@@ -31,7 +31,7 @@ def run(connection_file: str, config: Mapping[str, Any], before_code: Callable[[
             continue
     from ipykernel import kernelapp
 
-    if not config["namespaces"]:
+    if config["no_sockets"]:
         # Its TCP side pipe could not be opened once socket() is gone.
         kernelapp.IOPubThread = functools.partial(_without_pipe, kernelapp.IOPubThread)
     app = kernelapp.IPKernelApp.instance()
@@ -41,7 +41,7 @@ def run(connection_file: str, config: Mapping[str, Any], before_code: Callable[[
     sys.path.insert(0, "")
     _send_any_text(app.session)
     _plain_tracebacks(app.shell)
-    if not config["namespaces"]:
+    if config["no_sockets"]:
         app.shell.system = app.shell.system_piped = functools.partial(_run_in_shell, app.shell)
     before_code()
     app.start()

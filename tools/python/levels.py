@@ -14,11 +14,11 @@ from . import bwrap, inside_walls, seccomp
 from .attest import missing_walls
 from .errors import SandboxBroken, SandboxUnavailable
 from .limits import SandboxLimits
-from .plan import LevelName, Variant
+from .plan import UNSAFE, LevelName, Variant
 from .process import Child
 from .wire import Closed, FrameReader
 
-Wanted = Literal["auto", "bubblewrap", "landlock"]
+Wanted = Literal["auto", "bubblewrap", "landlock", "unsafe-none"]
 _PROBE_S = 30.0
 _LEAST_LANDLOCK = 6  # from here on, signals and abstract sockets can be confined
 
@@ -44,13 +44,20 @@ class LevelReport:
         """One line for people."""
         if self.level is None:
             return f"Python tool refused: {self.reason}. {self.fix}".rstrip()
+        if self.level == UNSAFE:
+            return f"Python runs WITHOUT A SANDBOX: {self.detail}. {self.fix}"
         if not self.reason:
             return f"Python runs in a sandbox: {self.detail}"
         return f"Python runs in a sandbox of the second level ({self.detail}): {self.reason}. {self.fix}".rstrip()
 
 
 def report(wanted: Wanted = "auto") -> LevelReport:
-    """Try the levels from the best down; blocks for about a tenth of a second the first time."""
+    """Try the levels from the best down; blocks for about a tenth of a second the first time.
+
+    ``"unsafe-none"`` is reported as what it is, and never for another wish.
+    """
+    if wanted == UNSAFE:
+        return LevelReport(UNSAFE, _UNSAFE, "it was asked for", _UNSAFE_FIX)
     variant = _try("bubblewrap") if wanted != "landlock" else None
     reason = _refused.get("bubblewrap", "")
     if variant is not None:
@@ -65,6 +72,8 @@ def report(wanted: Wanted = "auto") -> LevelReport:
     return LevelReport(None, "", both, fix or _fix(""))
 
 
+_UNSAFE = "the model's code can read, change and send all that you can"
+_UNSAFE_FIX = "Do so only inside a container of your own."
 _LANDLOCK = "Landlock and seccomp, no network, without namespaces"
 
 
@@ -73,7 +82,7 @@ def choose(wanted: Wanted = "auto") -> Variant:
     found = report(wanted)
     if found.level is None:
         raise SandboxUnavailable(found.line)
-    return _found[found.level]
+    return _found[found.level] if found.level != UNSAFE else Variant(UNSAFE)
 
 
 def forget() -> None:

@@ -35,6 +35,7 @@ class SandboxLimits:
     image_mb: int = 8
     image_pixels: int = 40_000_000
     upload_mb: int = 8
+    given_mb: int = 64
     download_mb: int = 8
 
     @property

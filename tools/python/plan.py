@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from . import seccomp
 from .errors import SandboxUnavailable
 from .limits import SandboxLimits
 
-LevelName = Literal["bubblewrap", "landlock"]
+LevelName = Literal["bubblewrap", "landlock", "unsafe-none"]
+UNSAFE: Final = "unsafe-none"
+"""The level without any wall: only for those who ask for it by this name, and never found by trying."""
 
 LIBRARIES = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
 SETTINGS = tuple(
@@ -67,8 +69,8 @@ class Variant:
     own_proc: bool = True
 
     def __str__(self) -> str:
-        if self.level == "landlock":
-            return "landlock"
+        if self.level != "bubblewrap":
+            return self.level
         parts = (("nested lock", self.nested_lock or not self.user_namespace), ("/proc", self.own_proc))
         without = [name for name, on in parts if not on]
         how = "user namespace" if self.user_namespace else "started by root, unused uid"
@@ -88,7 +90,8 @@ class Places:
 
 def scratch_places(root: str) -> Places:
     """Where things are beneath a private directory of the host, which the boot code makes and removes."""
-    return Places(f"{root}/work", f"{root}/tmp", f"{root}/home", f"{root}/k", scratch=root)
+    work, tmp, home, sockets = (f"{root}/{name}" for name in ("work", "tmp", "home", "k"))
+    return Places(work, tmp, home, sockets, scratch=root)
 
 
 @cache
@@ -179,9 +182,7 @@ def configuration(
 ) -> dict[str, Any]:
     """What the boot code is told."""
     namespaces = variant.level == "bubblewrap"
-    families = seccomp.Policy().families
-    outer = seccomp.Policy(families if namespaces else (seccomp.AF_UNIX,), may_hide=True)
-    inner = seccomp.Policy(families if namespaces else (), namespaces)
+    outer, inner = _filters(variant)
     return {
         "probe": probe,
         "namespaces": namespaces,
@@ -193,8 +194,10 @@ def configuration(
         "start_s": limits.start_s,
         "preload": list(preload),
         "rlimits": _rlimits(variant, limits, uid),
-        "gateway_filter": base64.b64encode(seccomp.build(outer)).decode(),
-        "kernel_filter": base64.b64encode(seccomp.build(inner)).decode(),
+        "walls": variant.level != UNSAFE,
+        "no_sockets": variant.level == "landlock",
+        "gateway_filter": outer,
+        "kernel_filter": inner,
         "landlock": _landlock(namespaces, places),
         "must_not_exist": [os.path.expanduser(path) for path in _NOT_INSIDE] if namespaces else [],
         "must_not_list": ["/"] if namespaces else ["/", "/etc", os.path.expanduser("~")],
@@ -204,6 +207,17 @@ def configuration(
             "image_bytes": limits.image_mb * 2**20,
         },
     }
+
+
+def _filters(variant: Variant) -> tuple[str, str]:
+    if variant.level == UNSAFE:
+        return "", ""
+    namespaces = variant.level == "bubblewrap"
+    families = seccomp.Policy().families
+    outer = seccomp.Policy(families if namespaces else (seccomp.AF_UNIX,), may_hide=True)
+    inner = seccomp.Policy(families if namespaces else (), namespaces)
+    programs = seccomp.build(outer), seccomp.build(inner)
+    return base64.b64encode(programs[0]).decode(), base64.b64encode(programs[1]).decode()
 
 
 def _rlimits(variant: Variant, limits: SandboxLimits, uid: int | None) -> Mapping[str, int | None]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import bwrap, plan
 from .limits import SandboxLimits
-from .plan import Places, Variant
+from .plan import Variant
 from .wire import encode, ready_within
 
 _MODULES = ("inside_walls", "inside_files", "inside_cells", "inside_kernel", "inside_boot")
@@ -204,7 +204,7 @@ class Child:
                     signal.pidfd_send_signal(self._init_descriptor, signal.SIGKILL)
                 os.close(self._init_descriptor)
                 self._init_descriptor = None
-            if self.variant.level == "landlock":
+            if self.variant.level != "bubblewrap":
                 if self._popen.returncode is None:
                     self._kill_groups()
                 self._kill_orphans()

@@ -2,77 +2,36 @@
 
 import asyncio
 import contextlib
-import importlib.util
-import threading
-from collections.abc import Callable
+import os
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Self, TypeVar
 
+from . import inside_files
 from .errors import SandboxBroken, SandboxUnavailable
-from .levels import LevelReport, Wanted, choose, report
+from .held import PRELOAD, Held, Warm
+from .levels import LevelReport, Wanted, report
 from .limits import SandboxLimits
-from .process import Child
+from .plan import UNSAFE
 from .result import Execution
+from .room import Room
 from .session import Cancel, OnOutput, Session
-from .worker import Worker
 
 Result = TypeVar("Result")
-PRELOAD = ("numpy", "matplotlib.pyplot")
 _LETTING_GO_S = 0.12
-
-
-class _Held:
-    """A session and the thread that it was made in and lives with."""
-
-    def __init__(self, limits: SandboxLimits, level: Wanted, preload: tuple[str, ...]) -> None:
-        self._worker = Worker("arriero-sandbox")
-        self._closed = False
-        self.last: Future[Execution] | None = None
-        self.session: Session | None = None
-        self.started: Future[None] = self._worker.submit(lambda: self._start(limits, level, preload))
-
-    def _start(self, limits: SandboxLimits, level: Wanted, preload: tuple[str, ...]) -> None:
-        variant = choose(level)
-        self.session = Session(Child(variant, limits, preload=preload, probe=False), limits)
-        if self._closed:
-            self.session.kill("closed")
-        self.session.start()
-
-    def submit(self, job: Callable[[Session], Result]) -> "Future[Result]":
-        def run() -> Result:
-            if self.session is None:
-                raise SandboxBroken("the sandbox did not start")
-            return job(self.session)
-
-        return self._worker.submit(run)
-
-    def usable(self) -> bool:
-        if not self.started.done():
-            return True
-        return self.started.exception() is None and self.session is not None and self.session.alive()
-
-    def close(self) -> "Future[None]":
-        self._closed = True
-        if self.session is not None:
-            # Not in the worker, which may be busy with a cell; not here, where an event loop would wait.
-            threading.Thread(target=self.session.kill, args=("closed",), daemon=True).start()
-        done = self._worker.submit(self._free)
-        self._worker.end()
-        return done
-
-    def _free(self) -> None:
-        if self.session is not None:
-            self.session.close()
+_MIB = 2**20
 
 
 class Sandbox:
     """A stateful Python kernel in a sandbox.
 
-    ``level`` is ``"auto"`` (the best that works here), ``"bubblewrap"`` or ``"landlock"``. ``spare`` keeps a
-    second, warmed sandbox ready for restarts, at about 100 MB of memory. ``preload`` names modules to import
-    before the first cell, where they are installed. Never runs anything outside a sandbox: SandboxUnavailable
-    is raised instead.
+    ``level`` is ``"auto"`` (the best that works here), ``"bubblewrap"`` or ``"landlock"``; SandboxUnavailable is
+    raised rather than run anything outside a sandbox, unless it was made by ``Sandbox.unsafe_none``. ``spare`` keeps
+    a second, warmed sandbox ready for restarts, at about 100 MB of memory. ``preload`` names modules to import
+    before the first cell, where they are installed. ``warm`` takes the place of all of these: sandboxes that
+    share one share its limits, level and spare; those that share a ``room`` share the number of kernels.
     """
 
     def __init__(
@@ -82,20 +41,34 @@ class Sandbox:
         *,
         spare: bool = True,
         preload: tuple[str, ...] = PRELOAD,
+        warm: Warm | None = None,
+        room: Room | None = None,
     ) -> None:
-        self.limits = limits or SandboxLimits()
-        self._level: Wanted = level
-        self._keep_spare = spare
-        self._preload = tuple(
-            name for name in preload if importlib.util.find_spec(name.split(".")[0]) is not None
-        )
-        self._current: _Held | None = None
-        self._spare: _Held | None = None
+        self._warm = warm or Warm(limits or SandboxLimits(), level, preload, keep=spare)
+        self._owns_warm = warm is None
+        self._room = room or Room(1)
+        self.limits = self._warm.limits
+        self._given: dict[str, bytes] = {}
+        self._current: Held | None = None
         self._closing: set[Future[None]] = set()
         self._closed = False
         self._lost_before = ""
         self._cancel: Cancel | None = None
         self._busy = asyncio.Lock()
+
+    @classmethod
+    def unsafe_none(
+        cls,
+        limits: SandboxLimits | None = None,
+        *,
+        spare: bool = True,
+        preload: tuple[str, ...] = PRELOAD,
+    ) -> Self:
+        """A kernel without any sandbox: its code can do all that you can. For use inside a container of your own.
+
+        Time, output and, by sampling, memory are still limited. Every start is logged as a warning.
+        """
+        return cls(limits, UNSAFE, spare=spare, preload=preload)
 
     @staticmethod
     def probe(level: Wanted = "auto") -> LevelReport:
@@ -111,12 +84,13 @@ class Sandbox:
 
     async def start(self) -> None:
         """Have a kernel ready; does nothing when there is one. Raises SandboxUnavailable or SandboxBroken."""
-        await self._ready()
+        async with self._in_use():
+            return
 
     async def prestart(self) -> None:
         """Begin to start a kernel and return at once; problems show at the first call."""
         if self._current is None and not self._closed:
-            self._current = self._take()
+            self._current = self._warm.take()
 
     async def execute(
         self, code: str, wall_s: float | None = None, on_output: OnOutput | None = None
@@ -129,8 +103,7 @@ class Sandbox:
         """
         if len(code) > self.limits.code_chars:
             raise ValueError(f"code of more than {self.limits.code_chars} characters")
-        async with self._busy:
-            held = await self._ready()
+        async with self._in_use() as held:
             loop = asyncio.get_running_loop()
             cancel = self._cancel = Cancel()
 
@@ -153,7 +126,7 @@ class Sandbox:
                 self._cancel = None
             if result.state_lost:
                 self._retire()
-            self._refill()
+            self._warm.refill()
             before, self._lost_before = self._lost_before, ""
             return replace(result, note="; ".join(filter(None, (before, result.note)))) if before else result
 
@@ -163,17 +136,50 @@ class Sandbox:
             self._cancel.ask()
 
     async def restart(self) -> None:
-        """Throw the kernel away and have a fresh one ready."""
+        """Throw the kernel away and have a fresh one ready; the next cell's result says so."""
+        self.rest("it was restarted")
+        await self.start()
+
+    @property
+    def live(self) -> bool:
+        """Whether it has a kernel, which costs memory."""
+        return self._current is not None
+
+    def rest(self, why: str) -> None:
+        """End the kernel until the next call, which starts a fresh one and says why."""
+        held = self._current
+        if held is not None and held.last is not None:
+            self._lost_before = _started_afresh(why)
         self._retire()
-        await self._ready()
 
     async def put(self, name: str, data: bytes) -> None:
-        """Write a file into the work directory; OSError for odd names and above ``limits.upload_mb``."""
-        await self._operate(lambda session: session.put(name, data))
+        """Write a file into the work directory, now if there is a kernel, and into every fresh one from now on.
+
+        OSError for odd names, above ``limits.upload_mb``, and above ``limits.given_mb`` for all files together.
+        """
+        given = sum(map(len, self._given.values())) - len(self._given.get(name, b"")) + len(data)
+        if given > self.limits.given_mb * _MIB:
+            raise OSError(f"with {name} more than {self.limits.given_mb} MiB were given")
+        inside_files.check_name(name)
+        if len(data) > self.limits.upload_mb * _MIB:
+            raise OSError(f"{name} has more than {self.limits.upload_mb} MiB")
+        if self.live:
+            await self._operate(lambda session: session.put(name, data))
+        self._given[name] = data
 
     async def get(self, path: str) -> bytes:
         """Read a regular file of the work directory; OSError for links and above ``limits.download_mb``."""
         return await self._operate(lambda session: session.get(path))
+
+    async def take(self, path: str, folder: str | os.PathLike[str]) -> Path:
+        """Copy a file of the work directory into a folder of yours, under its last name; nothing is overwritten.
+
+        OSError as for ``get``, and FileExistsError where the name is taken, be it by a link.
+        """
+        target = Path(folder) / _own_name(path)
+        data = await self.get(path)
+        await asyncio.to_thread(_write_new, target, data)
+        return target
 
     async def ls(self) -> list[tuple[str, int]]:
         """Names and sizes of the files in the work directory."""
@@ -183,31 +189,41 @@ class Sandbox:
         """End all processes; safe to call twice. The sandbox cannot be used afterwards."""
         self._closed = True
         self._retire()
-        if self._spare is not None:
-            self._bury(self._spare)
-            self._spare = None
+        if self._owns_warm and (waiting := self._warm.close()) is not None:
+            self._closing.add(waiting)
         if self._closing:
             await asyncio.wait([asyncio.wrap_future(future) for future in self._closing], timeout=10)
 
     async def _operate(self, work: Callable[[Session], Result]) -> Result:
-        async with self._busy:
-            held = await self._ready()
+        async with self._in_use() as held:
             try:
                 return await asyncio.wrap_future(held.submit(work))
             except SandboxBroken:
                 self._retire()
                 raise
 
-    async def _ready(self) -> _Held:
+    @contextlib.asynccontextmanager
+    async def _in_use(self) -> AsyncGenerator[Held, None]:
+        async with self._busy:
+            await self._room.enter(self)
+            try:
+                yield await self._ready()
+            finally:
+                self._room.leave(self)
+
+    async def _ready(self) -> Held:
         if self._closed:
             raise SandboxUnavailable("this sandbox was closed")
         await self._settle()
         for again in (True, False):
             if self._current is None:
-                self._current = self._take()
+                self._current = self._warm.take()
             held = self._current
             try:
                 await asyncio.shield(asyncio.wrap_future(held.started))
+                if not held.furnished:
+                    await asyncio.shield(asyncio.wrap_future(held.submit(self._furnish)))
+                    held.furnished = True
             except SandboxBroken:
                 self._retire()
                 if not again:
@@ -219,6 +235,10 @@ class Sandbox:
                 return held
         raise AssertionError("unreachable")
 
+    def _furnish(self, session: Session) -> None:
+        for name, data in self._given.items():
+            session.put(name, data)
+
     async def _settle(self) -> None:
         """Wait out a cell that nobody waits for any more, and replace a kernel that ended since its last cell."""
         held = self._current
@@ -227,33 +247,28 @@ class Sandbox:
         if held.last is not None and not held.last.done():
             await asyncio.shield(asyncio.wrap_future(held.last))
         if not held.usable():
-            if held.last is not None:
-                why = (held.session and held.session.reason) or "it ended"
-                self._lost_before = (
-                    f"before this call Python was started afresh ({why}): earlier variables are gone"
-                )
-            self._retire()
-
-    def _take(self) -> _Held:
-        held, self._spare = self._spare, None
-        if held is not None and held.usable():
-            return held
-        if held is not None:
-            self._bury(held)
-        return _Held(self.limits, self._level, self._preload)
-
-    def _refill(self) -> None:
-        if self._keep_spare and not self._closed and (self._spare is None or not self._spare.usable()):
-            if self._spare is not None:
-                self._bury(self._spare)
-            self._spare = _Held(self.limits, self._level, self._preload)
+            self.rest((held.session and held.session.reason) or "it ended")
 
     def _retire(self) -> None:
         held, self._current = self._current, None
         if held is not None:
-            self._bury(held)
+            future = held.close()
+            self._closing.add(future)
+            future.add_done_callback(self._closing.discard)
 
-    def _bury(self, held: _Held) -> None:
-        future = held.close()
-        self._closing.add(future)
-        future.add_done_callback(self._closing.discard)
+
+def _write_new(target: Path, data: bytes) -> None:
+    with open(target, "xb") as file:
+        file.write(data)
+
+
+def _started_afresh(why: str) -> str:
+    return f"before this call Python was started afresh ({why}): earlier variables and files are gone"
+
+
+def _own_name(path: str) -> str:
+    """The last part of a path inside, fit to be a file's name outside: nothing hidden, nothing unprintable."""
+    name = PurePosixPath(path).name
+    if not name.isprintable() or name.startswith((".", "-")) or "\\" in name or not name:
+        raise OSError(f"not a name for a file: {name!r}")
+    return name
