@@ -1,4 +1,4 @@
-"""Models behind one protocol: llama.cpp in process, and scripted doubles for tests."""
+"""Models behind one protocol: llama.cpp in process, servers over HTTP, and scripted doubles for tests."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,12 +6,14 @@ from .base import Constraint, ContextOverflow, Model, ModelError, Sampling, Toke
 from .scripted import FunctionModel, ScriptedModel
 
 if TYPE_CHECKING:
+    from .http import HTTPModel
     from .llama_cpp import LlamaCppModel
 
 __all__ = [
     "Constraint",
     "ContextOverflow",
     "FunctionModel",
+    "HTTPModel",
     "LlamaCppModel",
     "Model",
     "ModelError",
@@ -28,4 +30,8 @@ def __getattr__(name: str) -> Any:
         from .llama_cpp import LlamaCppModel
 
         return LlamaCppModel
+    if name == "HTTPModel":
+        from .http import HTTPModel
+
+        return HTTPModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from arriero.agent import Agent, CancellationToken, ConfigError, Conversation, Limits, RunResult
     from arriero.agent.backends import (
         FunctionModel,
+        HTTPModel,
         LlamaCppModel,
         Model,
         ModelError,
@@ -42,6 +43,7 @@ _HOME = {
     "arriero.agent": ("Agent", "CancellationToken", "ConfigError", "Conversation", "Limits", "RunResult"),
     "arriero.agent.backends": (
         "FunctionModel",
+        "HTTPModel",
         "LlamaCppModel",
         "Model",
         "ModelError",
@@ -77,6 +79,7 @@ __all__ = [
     "ConfigError",
     "Conversation",
     "FunctionModel",
+    "HTTPModel",
     "Limits",
     "LlamaCppModel",
     "Message",
