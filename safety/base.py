@@ -100,9 +100,10 @@ class Verdict:
     ``action`` is what the screen would do; the policy may decide otherwise. ``score`` (0 harmless to 1) is what a
     policy's threshold is compared with, at least the threshold is a finding; ``threshold`` is the one that the
     screen itself went by. ``scores`` are by label, ``categories`` names what was found: also with ``allow``, where
-    it is only noted. ``reason`` is one sentence for people. ``replacement`` takes the place of the whole text where
-    the action is ``replace``. ``hold`` asks to keep that many characters at the end of an unfinished answer from
-    being shown until more of it is there.
+    it is only noted. ``reason`` is one sentence for people. ``replacement`` takes the place of the text
+    behind the characters that have passed, where the action is ``replace``. ``hold`` asks to keep that many
+    characters at the end of an unfinished answer, which a replacement leaves as they are, from being shown until more
+    of it is there.
     """
 
     action: Action = "allow"

@@ -1,0 +1,95 @@
+"""Keys and passwords in a text: the forms that their makers publish, and what this process itself was given."""
+
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+# The prefixes are those that the services document for secret scanning; a key is found where it is complete.
+_KEY: Final = re.compile(
+    r"(?<![A-Za-z0-9_])(?:"
+    r"(?:AKIA|ASIA)[A-Z2-7]{16}"  # AWS access key ids
+    r"|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,}"
+    r"|glpat-[A-Za-z0-9_-]{20,}"
+    r"|sk-(?:ant-[a-z0-9]+|proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{32,}"  # Anthropic, OpenAI, OpenRouter
+    r"|sk-(?=[A-Za-z]*[0-9])[A-Za-z0-9]{32,}"  # OpenAI's older ones
+    r"|[sr]k_(?:live|test)_[A-Za-z0-9]{20,}"  # Stripe
+    r"|xox[abeoprs]-[0-9]+-[A-Za-z0-9-]{20,}|xapp-[0-9]-[A-Z0-9]+-[A-Za-z0-9-]{20,}"  # Slack
+    r"|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{30,}|GOCSPX-[A-Za-z0-9_-]{28}"  # Google
+    r"|hf_[A-Za-z]{34}|npm_[A-Za-z0-9]{36}|pypi-AgE[A-Za-z0-9_-]{50,}|tvly-[A-Za-z0-9-]{32,}"
+    r"|SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"  # SendGrid
+    r"|dop_v1_[a-f0-9]{64}"
+    r"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}"  # JSON web tokens
+    r")(?![A-Za-z0-9_])"
+)
+_NAMED: Final = re.compile(
+    r"aws_?secret_?(?:access_?)?key[\"']?\s{0,8}[:=]\s{0,8}[\"']?(?P<value>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
+    re.IGNORECASE,
+)
+_USERINFO: Final = re.compile(
+    r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@?#\"'<>]+:(?P<value>[^\s/@\"'<>]{3,})@", re.IGNORECASE
+)
+_BLOCK: Final = re.compile(
+    r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+    r".*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)",
+    re.DOTALL,
+)
+_PLACEHOLDER: Final = re.compile(r"(?:x{4,}|\*{3,}|\.{3}|pass(?:word)?|<.*>|\$.*|\{.*)\Z", re.IGNORECASE)
+_BEGIN: Final = "-----BEGIN "
+_END: Final = re.compile(r"-----END [^-\n]{0,40}-----")
+_LOOK_BACK: Final = 64  # characters before a value in which its name stands
+
+_SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_SHORTEST: Final = 12  # characters of a value in the environment that is looked for
+
+
+def keys(text: str, start: int = 0, *, known: re.Pattern[str] | None = None) -> list[tuple[int, int]]:
+    """Where keys are, from ``start`` on; ``known`` finds further ones (see ``known_values``)."""
+    found = [match.span() for match in _KEY.finditer(text, start)]
+    behind = max(0, start - _LOOK_BACK)
+    for pattern, mark in ((_NAMED, "ecret"), (_USERINFO, "://")):
+        if mark in text or mark.upper() in text:
+            matches = pattern.finditer(text, behind)
+            found += [
+                match.span("value")
+                for match in matches
+                if match.start("value") >= start and not _PLACEHOLDER.match(match["value"])
+            ]
+    if _BEGIN in text:
+        found += [match.span() for match in _BLOCK.finditer(text, start)]
+    if known is not None:
+        found += [match.span() for match in known.finditer(text, start)]
+    return sorted(found)
+
+
+def open_block(text: str, start: int) -> int | None:
+    """Where a private key begins that has not ended yet, or may begin; None if there is none from ``start`` on."""
+    begin = text.rfind(_BEGIN, start)
+    if begin < 0 or _END.search(text, begin):
+        return None
+    line, newline, _ = text[begin:].partition("\n")
+    return None if newline and "PRIVATE KEY" not in line else begin
+
+
+def known_values(environment: Mapping[str, str] | None = None) -> re.Pattern[str] | None:
+    """A pattern for the secrets in an environment (by default this process's): values of variables whose name says
+    key, token, secret, password or credential, of 12 or more letters and digits; None if there are none.
+    """
+    source = os.environ if environment is None else environment
+    return _pattern(frozenset(value for name, value in source.items() if _is_secret(name, value)))
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return (
+        bool(_SECRET_NAME.search(name))
+        and len(value) >= _SHORTEST
+        and not re.search(r"[\s/\\:]", value)
+        and any(map(str.isdigit, value))
+        and any(map(str.isalpha, value))
+    )
+
+
+@lru_cache(maxsize=8)
+def _pattern(values: frozenset[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(re.escape, sorted(values, key=len, reverse=True)))) if values else None

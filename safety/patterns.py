@@ -1,0 +1,164 @@
+"""The screen that needs no model: what can be told from the characters alone."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .base import ACTIONS, PLACES, Action, Place, ScreenError, ScreenInput, Verdict
+from .hidden_text import hidden_text
+from .keys import keys, known_values, open_block
+from .links import links_with_data
+from .policy import PATTERNS, Policy
+
+MAX_CHARS: Final[Mapping[Place, int]] = {
+    "input": 1_000_000,
+    "tool_call": 200_000,
+    "code": 200_000,
+    "tool_result": 1_000_000,
+    "output": 1_000_000,
+}
+"""Characters beyond which a text is oversized, unless the setting ``max_chars`` says otherwise."""
+
+_TOKEN: Final = re.compile(
+    r"<\|(?:begin_of_text|end_of_text|start_header_id|end_header_id|eot_id|eom_id|python_tag|finetune_right_pad_id"
+    r"|image|header_start|header_end|eot|eom|im_start|im_end|reserved_special_token_\d{1,3})\|>|<</?SYS>>|\[/?INST\]"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """Something to look for: its category, what follows at which place (elsewhere it is noted), and what is put in
+    its place.
+    """
+
+    category: str
+    words: str
+    actions: Mapping[Place, Action]
+    instead: str = ""
+
+
+CONTROL_TOKENS: Final = Kind("control_tokens", "text that looks like a control token", {})
+HIDDEN_TEXT: Final = Kind(
+    "hidden_text",
+    "characters that cannot be seen or that reorder what is seen",
+    {"input": "replace", "tool_result": "replace", "output": "replace", "tool_call": "ask", "code": "ask"},
+)
+SECRET: Final = Kind(
+    "secret",
+    "something that has the form of a key or a password",
+    {"tool_call": "ask", "output": "replace"},
+    "[secret removed]",
+)
+EXFILTRATION: Final = Kind(
+    "exfiltration",
+    "an address that carries data away",
+    {"tool_call": "ask", "output": "replace"},
+    "[address with data removed]",
+)
+OVERSIZED: Final = "oversized"
+
+Places = list[tuple[int, int]]
+
+
+class PatternScreen:
+    """Looks for hidden text, keys, addresses that carry data, control-token look-alikes, and too much of anything.
+
+    It does not guess: every finding is a string of a known form. ``max_chars`` bounds a text by place. Secrets in
+    this process's environment are looked for by their values.
+    """
+
+    instant = True
+
+    def __init__(self, max_chars: Mapping[Place, int] | None = None) -> None:
+        self._max_chars = {**MAX_CHARS, **(max_chars or {})}
+        self._known = known_values()
+
+    @property
+    def name(self) -> str:
+        return PATTERNS
+
+    async def check(self, given: ScreenInput) -> Verdict:
+        """What is found behind ``given.passed``, and the text without it where the place asks for that."""
+        end = len(given.text) if given.final else _settled(given.text, given.passed)
+        text = given.text[:end]
+        hold = len(given.text) - end
+        found = self._find(text, given)
+        limit = self._max_chars[given.place]
+        if len(given.text) > limit:
+            reason = f"the text has {len(given.text)} characters, and {limit} are allowed here"
+            return Verdict("block", categories=(*(kind.category for kind in found), OVERSIZED), reason=reason)
+        if not found:
+            return Verdict(hold=hold)
+        action = max((kind.actions.get(given.place, "allow") for kind in found), key=ACTIONS.index)
+        cleaned = _cleaned(text, given, found) + given.text[end:] if action == "replace" else None
+        return Verdict(
+            action,
+            categories=tuple(kind.category for kind in found),
+            reason="found " + "; ".join(f"{kind.words} ({len(spans)})" for kind, spans in found.items()),
+            replacement=cleaned,
+            hold=hold,
+        )
+
+    def _find(self, text: str, given: ScreenInput) -> dict[Kind, Places]:
+        start = given.passed
+
+        def known(address: str) -> bool:
+            return any(span.origin != "model" and address in span.text for span in given.spans)
+
+        addresses = given.place in EXFILTRATION.actions
+        tokens = (
+            [match.span() for match in _TOKEN.finditer(text, start)] if "<" in text or "[" in text else []
+        )
+        found = {
+            CONTROL_TOKENS: tokens,
+            HIDDEN_TEXT: hidden_text(text, start),
+            SECRET: keys(text, start, known=self._known),
+            EXFILTRATION: links_with_data(text, start, known=known) if addresses else [],
+        }
+        return {kind: spans for kind, spans in found.items() if spans}
+
+
+def from_settings(settings: Mapping[str, Any], policy: Policy) -> PatternScreen:
+    """The screen for the table ``settings.patterns`` of a policy. Raises ScreenError for what it cannot take."""
+    unknown = next((key for key in settings if key != "max_chars"), None)
+    if unknown is not None:
+        raise ScreenError(f"settings.patterns has no key {unknown!r}; there is max_chars")
+    bounds = settings.get("max_chars", {})
+    if not isinstance(bounds, Mapping) or not all(
+        place in PLACES and isinstance(number, int) and number > 0 for place, number in bounds.items()
+    ):
+        raise ScreenError(
+            "settings.patterns.max_chars takes numbers of characters by place, such as input = 5000"
+        )
+    return PatternScreen(bounds)
+
+
+def _settled(text: str, start: int) -> int:
+    """Where the unfinished end begins: a private key, or the last word, which may become a key or an address."""
+    begin = open_block(text, start)
+    if begin is not None:
+        return begin
+    end = len(text)
+    while end > start and not (
+        text[end - 1].isspace() or (text[end - 1] > "\u02ff" and text[end - 1].isalnum())
+    ):
+        end -= 1
+    return end
+
+
+def _cleaned(text: str, given: ScreenInput, found: Mapping[Kind, Sequence[tuple[int, int]]]) -> str:
+    """The text behind ``passed`` without what the place has replaced; where findings overlap, the first counts."""
+    cuts = sorted(
+        (start, end, kind.instead)
+        for kind, spans in found.items()
+        if kind.actions.get(given.place) == "replace"
+        for start, end in spans
+    )
+    pieces: list[str] = []
+    position = given.passed
+    for start, end, instead in cuts:
+        if start >= position:
+            pieces += [text[position:start], instead]
+        position = max(position, end)
+    return "".join([*pieces, text[position:]])

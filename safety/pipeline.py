@@ -1,0 +1,322 @@
+"""The screens of a policy at work: asked concurrently, each within its time, none of them trusted to answer well."""
+
+import asyncio
+import inspect
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from .base import ACTIONS, Action, Check, Place, Screen, ScreenError, ScreenInput, Verdict
+from .policy import Policy, Rule
+from .registry import FACTORIES, factory
+from .threads import in_daemon
+
+LOAD_TIMEOUT: Final = 300.0  # seconds for making a screen: weights are read from disk
+_LONGEST_REASON: Final = 2_000  # characters; a screen that says more has not answered the question
+_MOST_WORDS: Final = 200  # labels and categories of one verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What one screen answered and what the policy makes of it; ``failed`` says that it did not judge."""
+
+    place: Place
+    screen: str
+    action: Action
+    verdict: Verdict
+    seconds: float
+    failed: bool = False
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What all screens of a place make of a text.
+
+    ``action`` is the strictest, and ``reason`` says why, for people; ``screen`` is who said so. ``text`` is the text
+    that may pass: the given one, or what replaces it. ``hold`` is the most that a screen wants held back of an
+    unfinished answer. ``failed`` says that a screen could not judge and that the policy stops there.
+    """
+
+    action: Action
+    text: str
+    checks: tuple[Checked, ...] = ()
+    screen: str = ""
+    reason: str = ""
+    hold: int = 0
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Made:
+    """A screen that is made once; ``lock`` is held by whoever makes it."""
+
+    screen: Screen | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class CallableScreen:
+    """A function as a screen: awaited if it is ``async``, else called in a thread of its own."""
+
+    def __init__(self, name: str, function: Check) -> None:
+        self._name = name
+        self._function = function
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def check(self, given: ScreenInput) -> Verdict:
+        """What the function says."""
+        function: Any = self._function
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+            answer = function(given)
+        else:
+            answer = await in_daemon(lambda: function(given), name=f"screen-{self._name}")
+        verdict: Verdict = await answer if inspect.isawaitable(answer) else answer
+        return verdict
+
+
+class Pipeline:
+    """Asks the screens of a policy; it may be used by many runs at once, on any event loop.
+
+    Screens that the policy names are made when they are first needed. ``aclose`` frees those and no others: objects
+    that the policy brought are their maker's.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._given = {name: as_screen(name, screen) for name, screen in policy.screens.items()}
+        self._made = {name: _Made() for name in FACTORIES}
+
+    def stands(self, place: Place) -> bool:
+        """Whether anything is screened there."""
+        return bool(self.policy.rules(place))
+
+    def instant(self, place: Place) -> bool:
+        """Whether all screens of a place answer at once."""
+        return all(self.is_instant(name) for name in self.policy.rules(place))
+
+    def is_instant(self, name: str) -> bool:
+        """Whether a screen answers at once; one that is not made yet does not."""
+        screen = self._given.get(name) or self._built_in(name)
+        return bool(getattr(screen, "instant", False))
+
+    async def check(self, given: ScreenInput, *, only: bool | None = None) -> Outcome:
+        """Ask every screen of the place and wait for all; never raises but when it is cancelled.
+
+        ``only`` asks those that answer at once (True) or those that do not (False).
+        """
+        rules = self.policy.rules(given.place)
+        if only is not None:
+            rules = {name: rule for name, rule in rules.items() if self.is_instant(name) is only}
+        return combined(given, await self._ask_all(given, rules))
+
+    async def aclose(self) -> None:
+        """Free the screens that were made here; it is safe to call twice."""
+        for made in self._made.values():
+            screen, made.screen = made.screen, None
+            close = getattr(screen, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def _ask_all(self, given: ScreenInput, rules: Mapping[str, Rule]) -> list[Checked]:
+        slow = {
+            name: asyncio.create_task(self._ask(name, rule, given))
+            for name, rule in rules.items()
+            if not self.is_instant(name)
+        }
+        try:
+            checks = {}
+            for name, rule in rules.items():
+                checks[name] = await (slow[name] if name in slow else self._ask_at_once(name, rule, given))
+            return list(checks.values())
+        finally:
+            for task in slow.values():
+                task.cancel()
+
+    async def _ask_at_once(self, name: str, rule: Rule, given: ScreenInput) -> Checked:
+        started = time.monotonic()
+        try:
+            screen = self._given.get(name) or self._built_in(name)
+            assert screen is not None
+            return _judged(name, rule, given, await screen.check(given), time.monotonic() - started)
+        except asyncio.CancelledError:
+            if _cancelling():
+                raise
+            return _failed(name, rule, given, "was cancelled", time.monotonic() - started)
+        except Exception as error:
+            return _failed(name, rule, given, _words(error), time.monotonic() - started)
+
+    async def _ask(self, name: str, rule: Rule, given: ScreenInput) -> Checked:
+        """Ask a screen in a task that is left alone when its time is up: it may not listen to being cancelled."""
+        started = time.monotonic()
+        task: asyncio.Task[Any] | None = None
+        try:
+            screen = await self._screen(name)
+            started = time.monotonic()
+            task = asyncio.create_task(_contained(screen, given))
+            done, _ = await asyncio.wait({task}, timeout=rule.timeout)
+            if not done:
+                words = f"did not answer within {rule.timeout:g} seconds (its timeout in the policy)"
+                return _failed(name, rule, given, words, time.monotonic() - started)
+            return _judged(name, rule, given, task.result(), time.monotonic() - started)
+        except asyncio.CancelledError:
+            if _cancelling():
+                raise
+            return _failed(name, rule, given, "was cancelled", time.monotonic() - started)
+        except Exception as error:
+            return _failed(name, rule, given, _words(error), time.monotonic() - started)
+        finally:
+            if task is not None and not task.done():
+                task.add_done_callback(_forget)
+                task.cancel()
+
+    async def _screen(self, name: str) -> Screen:
+        given = self._given.get(name)
+        if given is not None:
+            return given
+        made = self._made.get(name)
+        if made is None:
+            known = ", ".join([*FACTORIES, *self._given])
+            raise ScreenError(
+                f"there is no such screen; there are {known}, and those of the policy's screens"
+            )
+        if made.screen is None:
+            async with asyncio.timeout(LOAD_TIMEOUT):
+                return await in_daemon(lambda: self._make(name, made), name=f"make-{name}")
+        return made.screen
+
+    def _make(self, name: str, made: _Made) -> Screen:
+        with made.lock:
+            if made.screen is None:
+                made.screen = factory(name)(self.policy.settings.get(name, {}), self.policy)
+            return made.screen
+
+    def _built_in(self, name: str) -> Screen | None:
+        """A screen that is made already, or one of ours that costs nothing to make."""
+        made = self._made.get(name)
+        if made is None:
+            return None
+        if made.screen is None and name in AT_ONCE:
+            try:
+                return self._make(name, made)
+            except Exception:  # told where it is asked, like every other fault
+                return None
+        return made.screen
+
+
+AT_ONCE: Final = ("patterns", "provenance")
+"""Screens that need no weights: making them takes no time either."""
+
+
+def as_screen(name: str, given: Screen | Check) -> Screen:
+    """A screen object as it is, a function as a screen. Raises TypeError for anything else."""
+    if isinstance(given, Screen):
+        return given
+    if callable(given):
+        return CallableScreen(name, given)
+    raise TypeError(f"the screen {name!r} is neither a Screen nor a function, but {type(given).__name__}")
+
+
+def combined(given: ScreenInput, checks: list[Checked]) -> Outcome:
+    """The strictest of all answers. Replacements of several screens cannot be joined: the texts then are blocked."""
+    worst = max(checks, key=lambda check: (ACTIONS.index(check.action), check.failed), default=None)
+    hold = max((check.verdict.hold for check in checks), default=0)
+    if worst is None or worst.action == "allow":
+        return Outcome("allow", given.text, tuple(checks), hold=hold)
+    text = given.text
+    action = worst.action
+    reason = worst.verdict.reason
+    if action == "replace":
+        wanted = {check.verdict.replacement for check in checks if check.action == "replace"}
+        replacement = wanted.pop()
+        if wanted or replacement is None:
+            action, reason = "block", f"{reason} (no single replacement was given)".strip()
+        else:
+            text = replacement
+    return Outcome(action, text, tuple(checks), worst.screen, reason, hold, worst.failed)
+
+
+async def _contained(screen: Screen, given: ScreenInput) -> Verdict:
+    try:
+        return await screen.check(given)
+    except (SystemExit, KeyboardInterrupt) as error:  # would end the event loop
+        raise RuntimeError(f"tried to end the program: {error!r}") from error
+
+
+def _judged(name: str, rule: Rule, given: ScreenInput, verdict: object, seconds: float) -> Checked:
+    problem = _nonsense(verdict)
+    if problem or not isinstance(verdict, Verdict):
+        return _failed(name, rule, given, problem or "", seconds)
+    threshold = rule.threshold if rule.threshold is not None else verdict.threshold
+    if rule.threshold is not None and verdict.score is None:
+        return _failed(name, rule, given, "gave no score to compare with the policy's threshold", seconds)
+    return Checked(given.place, name, _action(rule, verdict), verdict, seconds, threshold=threshold)
+
+
+def _action(rule: Rule, verdict: Verdict) -> Action:
+    """What the policy makes of a verdict: threshold, then categories, then the rule's action, then the screen's."""
+    named = [rule.categories[category] for category in verdict.categories if category in rule.categories]
+    found = verdict.action != "allow"
+    if rule.threshold is not None and verdict.score is not None:
+        found = verdict.score >= rule.threshold
+        if not found:
+            return "allow"
+    if not found and not named:
+        return "allow"
+    own: Action = rule.action or (verdict.action if verdict.action != "allow" else "block")
+    if found and (not named or len(named) < len(verdict.categories)):
+        named.append(own)
+    return max(named, key=ACTIONS.index)
+
+
+def _nonsense(verdict: object) -> str | None:
+    """What is wrong with an answer; None if it is a verdict."""
+    if not isinstance(verdict, Verdict):
+        return f"answered with {type(verdict).__name__} and not with a Verdict"
+    if verdict.action not in ACTIONS:
+        return f"answered with an unknown action {verdict.action!r:.80}"
+    numbers = [*verdict.scores.values(), *([] if verdict.score is None else [verdict.score])]
+    words = [*verdict.scores, *verdict.categories, verdict.reason]
+    if not all(isinstance(word, str) for word in words):
+        return "answered with labels or a reason that are no text"
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        return "answered with a score that is not a finite number"
+    if len(words) > _MOST_WORDS or max(map(len, words)) > _LONGEST_REASON:
+        return "gave an answer that is too long for a verdict"
+    if verdict.hold < 0:
+        return f"asked to hold {verdict.hold} characters"
+    return None
+
+
+def _failed(name: str, rule: Rule, given: ScreenInput, words: str, seconds: float) -> Checked:
+    """Not passed, unless the policy says in so many words that a failure lets pass."""
+    reason = f"the screen {name!r} {words}"
+    action: Action = rule.on_failure
+    return Checked(
+        given.place, name, action, Verdict(action, reason=reason[:_LONGEST_REASON]), seconds, failed=True
+    )
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, ScreenError):
+        return f"cannot be used: {error}"
+    if isinstance(error, ImportError):
+        return f"cannot be used: a package is missing: {error}"
+    return f"failed: {type(error).__name__}: {error}"
+
+
+def _cancelling() -> bool:
+    """Whether it is this task that is being cancelled, and not something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _forget(task: "asyncio.Task[Any]") -> None:
+    """Look at the end of a task that nobody waits for, so that it is not reported as unnoticed."""
+    if not task.cancelled():
+        task.exception()
