@@ -215,6 +215,8 @@ def _settings(options: dict[str, Any]) -> Any:
 
     values = dict(options)
     no_tools, tools = values.pop("no_tools"), values.pop("tools")
+    if values.pop("unsafe_no_sandbox"):
+        values["sandbox"] = "unsafe-none"
     if no_tools and tools:
         raise click.UsageError("--no-tools and --tool exclude each other")
     _check_dialect(values["dialect"])

@@ -95,7 +95,8 @@ class Chat:
             self.complain("write code after the !, like: !print(6 * 7)")
             return
         try:
-            result = self.session.runner.call(python.run({"code": code}, ToolContext(call_id="user")))
+            context = ToolContext(call_id="user", conversation_id=self.session.conversation.id)
+            result = self.session.runner.call(python.run({"code": code}, context))
         except ArrieroError as error:
             self.complain(str(error))
             return

@@ -11,7 +11,9 @@ from typing import Any, Final
 import click
 
 PROJECT_FILE: Final = "arriero.toml"
-_KEPT_FOR_THE_USER: Final = frozenset({"approve", "mcp", "mcp_files", "model", "safety", "unsafe_no_sandbox"})
+_KEPT_FOR_THE_USER: Final = frozenset(
+    {"approve", "mcp", "mcp_files", "model", "safety", "sandbox", "unsafe_no_sandbox"}
+)
 """What could weaken a guard or start a program: a file that came with somebody's project must not decide it."""
 _NEVER: Final = frozenset({"help", "json", "question", "version"})
 

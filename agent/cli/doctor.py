@@ -31,7 +31,8 @@ def examine(settings: Settings) -> Exit:
 
     report = load(lambda: Sandbox.probe(settings.sandbox))
     ready = ready and report.level is not None
-    say(bad if report.level is None else note if report.reason else good, report.line)
+    unsafe = report.level in (None, "unsafe-none")
+    say(bad if unsafe else note if report.reason else good, report.line)
     for name, found, lacking in _keyed_tools():
         say(good if found else note, f"{name}: set up" if found else lacking)
     return Exit.OK if ready else Exit.NOT_READY

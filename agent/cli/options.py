@@ -51,6 +51,11 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
         help="Level of the sandbox that Python runs in.",
     ),
     click.option(
+        "--unsafe-no-sandbox",
+        is_flag=True,
+        help="Run the model's Python with all your rights. Only inside a container of your own.",
+    ),
+    click.option(
         "--temperature",
         envvar="ARRIERO_TEMPERATURE",
         type=click.FloatRange(0, 100),

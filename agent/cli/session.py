@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from arriero.tools.python import PythonTool
 
 Progress = Callable[[float], None]
+_KERNELS = 2  # at about 100 MB each; one person talks in one conversation at a time
 
 DEMONSTRATION = (
     "The bundled model is a small demonstration of one narrow field. For real work use a Llama 3.1 Instruct "
@@ -135,9 +137,12 @@ class Session:
         self.sandbox_line = report.line
         if report.level is None:
             return None, report.line
-        if report.reason:
+        if report.level == "unsafe-none":
+            # On every start, whatever is quiet: nobody should have to remember that it is off.
+            sys.stderr.write(f"WARNING: {report.line}\n")
+        elif report.reason:
             self.hints.append(report.line)
-        return PythonTool(level=self.settings.sandbox, spare=False), ""
+        return PythonTool(level=self.settings.sandbox, spare=False, kernels=_KERNELS), ""
 
     def _make_search(self) -> tuple[Tool | None, str]:
         from arriero.tools.search import PROVIDER_VARIABLE, from_env, help_for

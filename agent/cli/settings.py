@@ -20,7 +20,7 @@ TOOLS: Final = {
 UNASKED: Final = ("python", "search", "wolfram")
 """Tools that are offered without being named, where they work."""
 
-SandboxLevel = Literal["auto", "bubblewrap", "landlock"]
+SandboxLevel = Literal["auto", "bubblewrap", "landlock", "unsafe-none"]
 
 
 @dataclass(frozen=True, slots=True)

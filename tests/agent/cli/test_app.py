@@ -212,3 +212,12 @@ def test_a_search_provider_that_was_named_says_what_it_lacks(
     result = invoke("-m", script("x"), "--tool", "search", "hi")
     assert result.exit_code == 6
     assert "TAVILY_API_KEY" in result.stderr
+
+
+def test_no_sandbox_is_said_at_every_start_and_by_the_doctor(script: Write) -> None:
+    code = '{"name": "code_interpreter", "parameters": {"code": "print(6 * 7)"}}<|eom_id|>'
+    for _ in range(2):
+        run = invoke("--unsafe-no-sandbox", "-q", "-m", script(code, "It is 42."), "What is 6 * 7?")
+        assert "WITHOUT A SANDBOX" in run.stderr
+        assert run.stdout == "It is 42.\n"
+    examined = invoke("--unsafe-no-sandbox", "-m", script("x"), "doctor").stdout
