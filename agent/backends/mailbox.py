@@ -6,13 +6,13 @@ from collections import deque
 
 from .base import ModelError, Token
 
-WAKE_EVERY = 0.004  # seconds; waking the event loop for every token of a fast model costs more than the token
+WAKE_EVERY = 0.008  # seconds; waking the event loop for each token of a fast model costs more than the token
 
 
 class Mailbox:
     """Made on the event loop; ``put`` is for any one thread, ``get`` for one task.
 
-    The task is woken for the first token, for the last, and at most every 4 ms between them: a token may wait
+    The task is woken for the first token, for the last, and at most every 8 ms between them: a token may wait
     for those that follow it within that time, never for the task. ``put`` raises RuntimeError once the loop is
     closed.
     """

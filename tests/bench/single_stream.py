@@ -58,7 +58,7 @@ def main() -> int:
         shape, kind = ("1b", "q4_0") if options.full else ("tiny", "q8_0")
         path = options.model or write_random_model(Path(folder) / "model.gguf", SHAPES[shape], kind)
         lanes = _compare(path, options.threads)
-    figures: dict[str, object] = {"model": (options.model and options.model.name) or f"{shape} {kind}"}
+    figures: dict[str, object] = {"model": options.model.name if options.model else f"{shape} {kind}"}
     for mark in MARKS:
         figures[f"tokens_per_second_{mark}"] = round(mark / lanes["arriero"].at[mark], 1)
         for peer in ("bare", "high_level"):
