@@ -13,8 +13,9 @@ from .base import ContextOverflow, ModelError, Sampling, Token, TopToken
 from .context import ABORTED, BATCH, FATAL, AbortFlag, Context
 from .generation import Delivery, EngineStats, Generation, Part
 from .gguf import GGUFInfo
+from .grammar.guide import Guide
 from .logprobs import MOST_LOGPROBS, log_probabilities
-from .sampler import make_sampler
+from .sampler import GuidedSampler, make_sampler
 from .slots import Choice, Slot, choose
 from .vocab import TextDecoder, Vocab
 
@@ -72,9 +73,15 @@ class Engine:
             raise self._failure
 
     def submit(
-        self, tokens: Sequence[int], sampling: Sampling, deliver: Delivery, *, max_tokens: int | None = None
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        deliver: Delivery,
+        *,
+        max_tokens: int | None = None,
+        guide: Guide | None = None,
     ) -> Generation:
-        """Ask for a continuation of ``tokens``.
+        """Ask for a continuation of ``tokens``, held to a constraint by ``guide``.
 
         ``deliver`` is called on the engine's thread with every Token; after the last one without a stop with
         None (``max_tokens`` or the context's end reached), or with the ModelError that ended it. If it raises
@@ -95,7 +102,7 @@ class Engine:
             raise ModelError(f"token id {outside} is outside of the vocabulary of {self.vocab.size}")
         if sampling.logprobs is not None and not 0 <= sampling.logprobs <= MOST_LOGPROBS:
             raise ModelError(f"logprobs must be from 0 to {MOST_LOGPROBS}, not {sampling.logprobs}")
-        generation = Generation(prompt, sampling, max_tokens, deliver)
+        generation = Generation(prompt, sampling, max_tokens, deliver, guide)
         with self._changed:
             if self._failure or self._closing:
                 raise self._failure or ModelError("the model is closed")
@@ -264,7 +271,9 @@ class Engine:
         generation.slot = slot
         generation.pending = prompt[matched:]
         generation.carried = int(carried)
-        generation.sampler = make_sampler(self._lib, generation.sampling, self.vocab.size)
+        sampler = make_sampler(self._lib, generation.sampling, self.vocab.size)
+        guide = generation.guide
+        generation.sampler = GuidedSampler(sampler, guide, self.vocab.size) if guide else sampler
         generation.decoder = TextDecoder(self.vocab)
 
     def _ensure_room(self, needed: int) -> None:
@@ -286,8 +295,9 @@ class Engine:
         """Rows for all running generations: first one each for those that write, then prompts, fairly."""
         writing = [one for one in self._running if not one.prefilling]
         reading = [one for one in self._running if one.prefilling]
-        parts = [self._add(one, 1) for one in writing]
-        budget = min(SHARED_CHUNK, BATCH - len(parts)) if parts else BATCH
+        share = BATCH // max(1, len(writing))
+        parts = [self._add(one, min(share, len(one.pending))) for one in writing]
+        budget = min(SHARED_CHUNK, BATCH - sum(part.count for part in parts)) if parts else BATCH
         for index, one in enumerate(reading):
             share = budget // (len(reading) - index)
             if share:
@@ -298,9 +308,9 @@ class Engine:
     def _make_room_to_write(self) -> None:
         for generation in list(self._running):
             slot = generation.slot
-            if slot and len(slot.tokens) >= self._context.length:
+            if slot and len(slot.tokens) + len(generation.pending) > self._context.length:
                 try:
-                    self._ensure_room(len(slot.tokens) + 1)
+                    self._ensure_room(len(slot.tokens) + len(generation.pending))
                 except ModelError as error:
                     self._finish(generation, error)
 
@@ -326,18 +336,42 @@ class Engine:
 
     def _sample(self, generation: Generation, slot: Slot, row: int) -> None:
         assert generation.sampler is not None
-        assert generation.decoder is not None
-        token = generation.sampler.sample(self._context.pointer, row)
-        generation.produced += 1
-        generation.pending = [token]
+        wanted = generation.sampling.logprobs
+        try:
+            token = generation.sampler.sample(self._context.pointer, row)
+            # What must come next is known before it is computed: it goes into the same decode.
+            forced = generation.guide.forced() if generation.guide and wanted is None else []
+        except ModelError as error:
+            self._finish(generation, error)
+            return
         self.stats.sampled_tokens += 1
+        self.stats.forced_tokens += len(forced)
+        logprob, top = self._logprobs(wanted, row, token)
+        if self._write(generation, slot, token, logprob, top):
+            for token in forced:
+                if not self._write(generation, slot, token):
+                    break
+
+    def _write(
+        self,
+        generation: Generation,
+        slot: Slot,
+        token: int,
+        logprob: float | None = None,
+        top: tuple[TopToken, ...] = (),
+    ) -> bool:
+        """Append one token; False if it is the last one."""
+        assert generation.decoder is not None
+        generation.produced += 1
+        generation.pending.append(token)
         stop = self.vocab.stop_kind(token)
-        full = len(slot.tokens) >= self.length or generation.produced == generation.max_tokens
+        length = len(slot.tokens) + len(generation.pending)
+        full = length > self.length or generation.produced == generation.max_tokens
         text = generation.decoder.feed(token, last=full or stop is not None)
-        logprob, top = self._logprobs(generation.sampling.logprobs, row, token)
         self._deliver(generation, Token(token, text, stop, logprob, top))
         if stop or full:
             self._finish(generation, None)
+        return not (stop or full)
 
     def _logprobs(
         self, wanted: int | None, row: int, token: int

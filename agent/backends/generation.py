@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .base import ModelError, Sampling, Token
+from .grammar.guide import Guide
 from .sampler import Sampler
 from .slots import Slot
 from .vocab import TextDecoder
@@ -19,13 +20,15 @@ class EngineStats:
     conversation: that one is decoded when the conversation goes on, and counts in ``decoded_tokens`` with
     all other sampled tokens that were decoded. So a step whose prompt is the transcript so far (prompt and
     sampled tokens) and n more tokens adds exactly n. A prompt that is wholly in memory costs one: its last
-    token gives the logits. ``reused_tokens`` are prompt tokens that needed no decoding.
+    token gives the logits. ``reused_tokens`` are prompt tokens that needed no decoding. ``forced_tokens`` are
+    those of an answer that a constraint left no choice about: they were not sampled.
     """
 
     prefilled_tokens: int = 0
     reused_tokens: int = 0
     decoded_tokens: int = 0
     sampled_tokens: int = 0
+    forced_tokens: int = 0
     decodes: int = 0
     copies: int = 0
     growths: int = 0
@@ -36,13 +39,14 @@ class Generation:
     """One request on its way through the engine.
 
     ``pending`` tokens are to be decoded next: first the prompt's, then each sampled one. ``carried`` of them
-    were sampled in an earlier request.
+    were sampled in an earlier request. ``guide`` holds it to a constraint.
     """
 
     prompt: list[int]
     sampling: Sampling
     max_tokens: int | None
     deliver: Delivery
+    guide: Guide | None = None
     cancelled: bool = False
     slot: Slot | None = None
     pending: list[int] = field(default_factory=list)

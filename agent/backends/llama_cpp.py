@@ -13,6 +13,7 @@ from .base import Constraint, ModelError, Sampling, Token
 from .engine import Engine
 from .generation import EngineStats
 from .gguf import GGUFInfo
+from .grammar import Grammars, Guide
 from .mailbox import Mailbox
 from .threads import usable_cpus
 
@@ -54,6 +55,7 @@ class LlamaCppModel:
             gpu_layers=n_gpu_layers,
             on_progress=on_progress,
         )
+        self._grammars = Grammars(self.engine.vocab)
         weakref.finalize(self, self.engine.stop).atexit = False
 
     @property
@@ -73,8 +75,8 @@ class LlamaCppModel:
 
     @property
     def constrains(self) -> bool:
-        """Whether constraints are held to while sampling."""
-        return False
+        """Whether constraints are held to while sampling: they are."""
+        return True
 
     @property
     def stats(self) -> EngineStats:
@@ -99,12 +101,16 @@ class LlamaCppModel:
         """Sampled continuation of ``tokens``, up to and including a stop token.
 
         It ends without one after ``max_tokens`` tokens or when the context is full. Closing the iterator, or
-        cancelling the task, stops the work within milliseconds. Raises ContextOverflow and ModelError.
+        cancelling the task, stops the work within milliseconds. The first ``constraint`` of a model takes up to a
+        second to be made ready, on another thread. Raises ContextOverflow and ModelError.
         """
         if max_tokens is not None and max_tokens < 1:
             return
+        guide = await self._guide(constraint) if constraint else None
         mailbox = Mailbox()
-        generation = self.engine.submit(tokens, self._seeded(sampling), mailbox.put, max_tokens=max_tokens)
+        generation = self.engine.submit(
+            tokens, self._seeded(sampling), mailbox.put, max_tokens=max_tokens, guide=guide
+        )
         try:
             while isinstance(item := await mailbox.get(), Token):
                 yield item
@@ -119,6 +125,12 @@ class LlamaCppModel:
         """Stop all generation and free the model; safe to call twice."""
         self.engine.stop()
         await asyncio.to_thread(self.engine.close)
+
+    async def _guide(self, constraint: Constraint) -> Guide:
+        ready = self._grammars.find(constraint)
+        if ready is None:
+            ready = await asyncio.to_thread(self._grammars.compile, constraint)
+        return Guide(ready)
 
     def _seeded(self, sampling: Sampling) -> Sampling:
         if sampling.seed is not None or self._seeds is None:

@@ -1,13 +1,18 @@
 """How one request chooses its tokens."""
 
+import ctypes
 import random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .base import Sampling
+
+if TYPE_CHECKING:
+    from .grammar.guide import Guide
 
 # Tokens a billion times less likely than the best one hold at most 0.013 % of Llama 3's probability together.
 # Without them the filters that follow need not sort 128,256 candidates (measured: 0.27 ms against 3.1 ms).
 _HOPELESS = 1e-9
+_MOST_REFUSALS = 32  # after that prose goes on as it likes; the parser sees what came of it
 _MAX_SEED = 2**32 - 2  # llama.h: LLAMA_DEFAULT_SEED, all ones, means "draw one"
 
 
@@ -18,6 +23,10 @@ class Sampler(Protocol):
         """Choose, and take note of, a token for row ``row`` of the last batch of a llama context."""
         ...
 
+    def sample_from(self, context: Any, row: int, ids: Any) -> int:
+        """The same among the tokens of a numpy vector only."""
+        ...
+
     def close(self) -> None:
         """Free what the sampler holds."""
         ...
@@ -26,7 +35,7 @@ class Sampler(Protocol):
 def make_sampler(lib: Any, sampling: Sampling, vocab_size: int) -> Sampler:
     """The sampler for these settings; temperature 0 (or less, or no number) takes the likeliest token."""
     if sampling.temperature > 0:
-        return ChainSampler(lib, sampling)
+        return ChainSampler(lib, sampling, vocab_size)
     return GreedySampler(lib, vocab_size)
 
 
@@ -46,6 +55,9 @@ class GreedySampler:
     def sample(self, context: Any, row: int) -> int:
         return int(self._as_array(self._logits(context, row), self._shape).argmax())
 
+    def sample_from(self, context: Any, row: int, ids: Any) -> int:
+        return int(ids[self._as_array(self._logits(context, row), self._shape)[ids].argmax()])
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -57,8 +69,9 @@ class ChainSampler:
     ``top_p`` 1 and ``min_p`` 0 are off.
     """
 
-    def __init__(self, lib: Any, sampling: Sampling) -> None:
+    def __init__(self, lib: Any, sampling: Sampling, vocab_size: int) -> None:
         self._lib = lib
+        self._shape = (vocab_size,)
         params = lib.llama_sampler_chain_default_params()
         params.no_perf = True
         self._chain = lib.llama_sampler_chain_init(params)
@@ -86,7 +99,58 @@ class ChainSampler:
         token: int = self._lib.llama_sampler_sample(self._chain, context, row)
         return token
 
+    def sample_from(self, context: Any, row: int, ids: Any) -> int:
+        import numpy as np
+
+        logits = np.ctypeslib.as_array(self._lib.llama_get_logits_ith(context, row), self._shape)
+        # The layout of llama_token_data: id, logit, probability.
+        choice = np.zeros(len(ids), dtype=[("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+        choice["id"], choice["logit"] = ids, logits[ids]
+        data = choice.ctypes.data_as(ctypes.POINTER(self._lib.llama_token_data))
+        array = self._lib.llama_token_data_array(data, len(ids), -1, False)
+        self._lib.llama_sampler_apply(self._chain, ctypes.byref(array))
+        return int(array.data[array.selected].id)
+
     def close(self) -> None:
         chain, self._chain = self._chain, None
         if chain:
             self._lib.llama_sampler_free(chain)
+
+
+class GuidedSampler:
+    """Another sampler held to a guide: its choice stands where the guide accepts it, else it chooses again among
+    the tokens that are allowed.
+
+    So the whole vocabulary is looked at only after a refusal. Raises ModelError where nothing is allowed.
+    """
+
+    def __init__(self, sampler: Sampler, guide: "Guide", vocab_size: int) -> None:
+        self._sampler = sampler
+        self._guide = guide
+        self._size = vocab_size
+
+    def sample(self, context: Any, row: int) -> int:
+        token = self._sampler.sample(context, row)
+        if not self._guide.accepts(token):
+            token = self._again(context, row, token)
+        self._guide.take(token)
+        return token
+
+    def sample_from(self, context: Any, row: int, ids: Any) -> int:
+        return self._sampler.sample_from(context, row, ids)
+
+    def close(self) -> None:
+        self._sampler.close()
+
+    def _again(self, context: Any, row: int, token: int) -> int:
+        import numpy as np
+
+        if self._guide.engage():
+            return self._sampler.sample_from(context, row, self._guide.allowed())
+        left = np.ones(self._size, dtype=np.bool_)
+        for _ in range(_MOST_REFUSALS):
+            left[self._guide.refused(token)] = False
+            token = self._sampler.sample_from(context, row, np.flatnonzero(left))
+            if self._guide.accepts(token):
+                break
+        return token
