@@ -4,13 +4,14 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
 
 from . import config_commands
-from .options import CONTEXT, TOOL_NAMES, with_options
+from .options import CONTEXT, with_options
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
 _FAILED: Final = 1
@@ -103,6 +104,14 @@ cli.add_command(config_commands.completion)
 @click.argument("question", nargs=-1, callback=_decoded)
 @with_options
 @click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file that comes with the question (repeatable).",
+)
+@click.option(
     "--json", is_flag=True, help="Events on stdout, one JSON object a line; the last is run_finished."
 )
 def ask(question: str, **options: Any) -> None:
@@ -155,7 +164,7 @@ def tools_list(**options: Any) -> None:
 
 
 @tools.command("show", context_settings=CONTEXT)
-@click.argument("name", type=click.Choice(TOOL_NAMES))
+@click.argument("name")
 @with_options
 def tools_show(name: str, **options: Any) -> None:
     """The name, description and parameters that a model is given, as JSON."""
@@ -166,7 +175,7 @@ def tools_show(name: str, **options: Any) -> None:
 
 
 @tools.command("call", context_settings=CONTEXT)
-@click.argument("name", type=click.Choice(TOOL_NAMES))
+@click.argument("name")
 @click.option("--arg", "arguments", multiple=True, metavar="KEY=VALUE", help="An argument (repeatable).")
 @with_options
 def tools_call(name: str, arguments: tuple[str, ...], **options: Any) -> None:

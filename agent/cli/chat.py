@@ -2,6 +2,7 @@
 
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arriero.agent import events as ev
@@ -9,6 +10,7 @@ from arriero.prompts import ArrieroError
 from arriero.tools import ToolContext, ToolResult
 
 from .artifacts import keep
+from .attachments import named_in
 from .commands import COMMANDS, Leave, find
 from .display import Display, PlainSink, Sink, StatusLine
 from .markdown_stream import MarkdownStream, renderer
@@ -26,7 +28,7 @@ class Chat:
     """Answers lines: questions to the model, ``/commands``, and ``!code`` for the Python of the conversation.
 
     ``last_call`` is the latest finished call; ``last_question`` what ``/retry`` asks again; ``speed`` is in
-    sampled tokens a second, 0.0 before the first answer.
+    sampled tokens a second, 0.0 before the first answer; ``attached`` are files for the next question.
     """
 
     def __init__(self, session: Session, terminal: Terminal) -> None:
@@ -35,6 +37,7 @@ class Chat:
         self.console: Console = terminal.console()
         self.last_call: tuple[ev.ToolCallStarted, ev.ToolCallFinished] | None = None
         self.last_question: str | None = None
+        self.attached: list[Path] = []
         self.speed = 0.0
 
     def take(self, line: str) -> bool:
@@ -53,7 +56,7 @@ class Chat:
             return False
         except KeyboardInterrupt:
             self.say("interrupted")
-        except ArrieroError as error:
+        except (ArrieroError, OSError) as error:
             self.complain(str(error))
         return True
 
@@ -71,12 +74,13 @@ class Chat:
     def ask(self, question: str) -> None:
         """Put a question to the model and show what happens until the answer has ended."""
         self.last_question = question
-        session = self.session
+        paths = list(dict.fromkeys([*self.attached, *named_in(question)]))
+        whole, lines = self.session.with_files(question, paths)
+        self.attached.clear()
+        for line in lines:
+            self.say(line)
         display = Display(self._sink(), self.terminal, hint=", /last shows all")
-        events = session.runner.stream(
-            lambda token: session.agent.stream(question, conversation=session.conversation, cancel=token)
-        )
-        with closing(events):
+        with closing(self.session.ask(whole)) as events:
             for event in events:
                 display.handle(event)
         if display.calls:

@@ -8,6 +8,8 @@ from arriero.agent.backends import ModelError
 from arriero.agent.events import RunFinished
 from arriero.prompts import ArrieroError
 
+from .approval import person_present
+from .attachments import fenced
 from .display import Display, JsonLines, PlainSink, StatusLine
 from .exits import Exit, NotReady, exit_code
 from .runner import Runner
@@ -16,8 +18,6 @@ from .settings import Settings
 from .terminal import Terminal, neutral
 from .told import untold
 
-_FENCE = "`"
-
 
 def with_input(question: str, text: str) -> str:
     """The question with what came from stdin before it, in a fence that the text cannot close."""
@@ -25,13 +25,7 @@ def with_input(question: str, text: str) -> str:
         return question
     if not question.strip():
         return text
-    longest = run = 0
-    for character in text:
-        run = run + 1 if character == _FENCE else 0
-        longest = max(longest, run)
-    fence = _FENCE * max(3, longest + 1)
-    end = "" if text.endswith("\n") else "\n"
-    return f"{fence}\n{text}{end}{fence}\n\n{question}"
+    return f"{fenced(text)}\n\n{question}"
 
 
 def ask(settings: Settings, question: str) -> Exit:
@@ -47,6 +41,9 @@ def ask(settings: Settings, question: str) -> Exit:
             if not settings.quiet and not settings.json:
                 for line in [*session.notices, *untold(session.hints)]:
                     display.notice(line)
+            question, lines = session.with_files(question, settings.files)
+            for line in lines:
+                display.notice(line)
             return _answer(session, question, display, settings)
     except ArrieroError as error:
         code = Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
@@ -63,6 +60,8 @@ def opened(settings: Settings, terminal: Terminal) -> Iterator[Session]:
     """A session that is loaded, with progress on the terminal, and freed afterwards."""
     runner = Runner()
     session = Session(settings, runner)
+    if person_present(terminal) and not settings.json:
+        session.approver.terminal = terminal
     status = StatusLine(terminal, quiet=settings.quiet or settings.json)
     loaded = 0.0
 
@@ -71,7 +70,7 @@ def opened(settings: Settings, terminal: Terminal) -> Iterator[Session]:
         loaded = fraction
 
     def on_tick() -> None:
-        status.show(f"loading {settings.model}  {loaded:.0%}")
+        status.show(session.doing or f"loading {settings.model}  {loaded:.0%}")
 
     try:
         try:
@@ -91,10 +90,7 @@ def say_error(message: str) -> None:
 
 
 def _answer(session: Session, question: str, display: Display | JsonLines, settings: Settings) -> Exit:
-    events = session.runner.stream(
-        lambda token: session.agent.stream(question, conversation=session.conversation, cancel=token)
-    )
-    with closing(events):
+    with closing(session.ask(question)) as events:
         for event in events:
             display.handle(event)
     finished = display.finished
@@ -114,4 +110,5 @@ def explain(finished: RunFinished, settings: Settings) -> None:
             sys.stderr.write("interrupted\n")
         return
     reason = finished.stop_reason.replace("_", " ")
-    say_error(f"{finished.error}" if finished.error else f"stopped: {reason}")
+    said = (finished.error or f"stopped: {reason}").removeprefix("Error: ")
+    say_error(f"{said}; --approve NAME runs calls of a tool unasked" if reason == "approval" else said)

@@ -1,9 +1,11 @@
 """Puts a model, tools and an agent together as the settings say, and takes them apart again."""
 
+import asyncio
 import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -11,15 +13,20 @@ from typing import TYPE_CHECKING
 
 from arriero.agent.agent import DEFAULT_INSTRUCTIONS, Agent
 from arriero.agent.backends import LlamaCppModel, Model, Sampling
+from arriero.agent.events import Event
 from arriero.agent.limits import Limits
+from arriero.prompts import Segment
 from arriero.tools import Tool, ToolError
 
+from .approval import Approver
+from .attachments import echo, read, with_attachments
 from .exits import NotReady
 from .runner import PATIENCE, Runner, load
 from .script import ScriptFile
-from .settings import BUNDLED, SCRIPT, UNASKED, Settings
+from .settings import BUNDLED, SCRIPT, TOOLS, UNASKED, Settings
 
 if TYPE_CHECKING:
+    from arriero.tools.mcp import MCPToolset
     from arriero.tools.python import PythonTool
 
 Progress = Callable[[float], None]
@@ -35,8 +42,8 @@ class Session:
     """A model with tools, one agent and one conversation.
 
     ``notices`` are lines that the user should see; ``hints`` say how to have more, and once is enough.
-    ``start`` loads; ``close`` frees. Settings that the model reads in its prompt (instructions, tools) begin a
-    new conversation when they change.
+    ``doing`` says what takes time while it starts. ``start`` loads; ``close`` frees. Settings that the model
+    reads in its prompt (instructions, tools) begin a new conversation when they change.
     """
 
     def __init__(self, settings: Settings, runner: Runner) -> None:
@@ -45,8 +52,12 @@ class Session:
         self.notices: list[str] = []
         self.hints: list[str] = []
         self.sandbox_line = ""
+        self.doing = ""
+        self.approver = Approver(settings.approve)
+        self.approver.find = self._known_as
         self.tools: dict[str, Tool] = {}
         self.off: set[str] = set()
+        self._toolsets: list[MCPToolset] = []
         self.model: Model
         self.agent: Agent
 
@@ -86,8 +97,36 @@ class Session:
             limits=limits,
             sampling=sampling(settings),
             dialect=settings.dialect,
+            approve=self.approver,
         )
         self.conversation = self.agent.conversation()
+
+    def ask(self, question: str) -> Generator[Event | None, None, None]:
+        """The events of a run on the conversation, and None as time passes; asks for approvals in between."""
+        events = self.runner.stream(
+            lambda token: self.agent.stream(question, conversation=self.conversation, cancel=token)
+        )
+        with closing(events):
+            for event in events:
+                yield event
+                self.approver.attend()
+
+    def with_files(self, question: str, paths: Sequence[Path]) -> tuple[str, list[str]]:
+        """The question with files before it, which Python finds in its work folder too, and a line on each.
+
+        Raises AttachmentError, and OSError where the work folder takes no more.
+        """
+        attachments = read(paths)
+        python = self.python
+        text = with_attachments(question, attachments, python=python is not None)
+        if python is not None:
+            sandbox = python.sandbox(self.conversation.id)
+            for one in attachments:
+                self.runner.call(sandbox.put(one.name, one.data))
+        return text, echo(attachments, self._count, self.model.context_length)
+
+    def _count(self, text: str) -> int:
+        return len(self.model.tokenize([Segment(text)]))
 
     def change_model(self, name: str, on_progress: Progress, on_tick: Callable[[], None]) -> None:
         """Load another model, then free the one before; the conversation begins anew. Raises ArrieroError."""
@@ -101,6 +140,8 @@ class Session:
         """Free tools and model; what does not end in time is left to the end of the process."""
         for tool in self.tools.values():
             self._free(tool)
+        for toolset in self._toolsets:
+            self.runner.call(toolset.aclose())
         if hasattr(self, "model"):
             self._free(self.model)
 
@@ -128,7 +169,50 @@ class Session:
                 self.notices.append(why_not)
             else:
                 self.hints.append(why_not)
-        return made
+        if "documents" in made:
+            self._index(made["documents"])
+        return made | self.start_servers()
+
+    def start_servers(self) -> dict[str, Tool]:
+        """Start the MCP servers of the settings; those that fail are in the notices. Raises NotReady."""
+        if not self.settings.mcp:
+            return {}
+        from arriero.tools.mcp import MCPConfigError, load_mcp
+
+        found: dict[str, Tool] = {}
+        self.doing = "starting MCP servers"
+        for file in self.settings.mcp:
+            taken = {*TOOLS, *TOOLS.values(), *found}
+            try:
+                toolset = asyncio.run(load_mcp(file, taken=taken, approval="writes"))
+            except MCPConfigError as error:
+                raise NotReady(str(error)) from error
+            self._toolsets.append(toolset)
+            found |= {tool.name: tool for tool in toolset.tools}
+            self.notices += [
+                f"no tools of the MCP server {name}: {why}" for name, why in toolset.failures.items()
+            ]
+        self.doing = ""
+        return found
+
+    def _known_as(self, name: str) -> Tool | None:
+        return next((tool for tool in self.tools.values() if tool.name == name), None)
+
+    def _index(self, documents: Tool) -> None:
+        """Bring the index of the documents up to date, so that the first search need not."""
+        from arriero.tools.documents import DocumentSearch, IndexProgress
+
+        assert isinstance(documents, DocumentSearch)
+
+        def show(progress: IndexProgress) -> None:
+            self.doing = f"indexing documents  {progress.done:,}/{progress.total:,}  {progress.path}"
+
+        self.doing = "looking for changed documents"
+        report = documents.refresh(show)
+        self.doing = ""
+        if report.unreadable:
+            path, why = report.problems[0]
+            self.notices.append(f"{report.unreadable} documents cannot be searched, such as {path}: {why}")
 
     def _make_python(self) -> tuple[Tool | None, str]:
         from arriero.tools.python import PythonTool, Sandbox
@@ -145,18 +229,26 @@ class Session:
         return PythonTool(level=self.settings.sandbox, spare=False, kernels=_KERNELS), ""
 
     def _make_search(self) -> tuple[Tool | None, str]:
-        from arriero.tools.search import PROVIDER_VARIABLE, from_env, help_for
+        from arriero.tools.search import PROVIDER_VARIABLE, from_env, help_for, options_from_env
 
         named = os.environ.get(PROVIDER_VARIABLE, "").strip()
+        asked = {
+            name: value
+            for name in ("safe_search", "freshness")
+            if (value := getattr(self.settings, name)) is not None
+        }
         try:
-            return from_env(), help_for(named or None)
+            return from_env(options=replace(options_from_env(), **asked)), help_for(named or None)
         except ToolError as error:
-            raise NotReady(f"{PROVIDER_VARIABLE}: {error}") from error
+            raise NotReady(str(error)) from error
 
     def _make_wolfram(self) -> tuple[Tool | None, str]:
         from arriero.tools.wolfram import KEY_HELP, WolframAlpha
 
-        return WolframAlpha.from_env(), KEY_HELP
+        try:
+            return WolframAlpha.from_env(), KEY_HELP
+        except ToolError as error:
+            raise NotReady(str(error)) from error
 
     def _make_documents(self) -> tuple[Tool | None, str]:
         from arriero.tools.documents import DocumentSearch

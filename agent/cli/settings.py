@@ -3,7 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from arriero.tools.search import Freshness, SafeSearch
 
 BUNDLED: Final = "bundled"
 SCRIPT: Final = "script:"
@@ -28,8 +31,9 @@ class Settings:
     """One invocation's settings; None leaves a choice to the model or the library.
 
     ``model`` is a GGUF file, ``bundled``, or ``script:FILE`` (see ``script``). ``tools`` holds keys of TOOLS;
-    None offers those of UNASKED that work here. ``docs`` is a folder to search. ``context`` is in tokens.
-    ``quiet`` hides tools and notices.
+    None offers those of UNASKED that work here. ``docs`` is a folder to search, ``files`` come with the first
+    question. ``mcp`` are files that name MCP servers, ``approve`` patterns of tools that need no asking.
+    ``context`` is in tokens. ``quiet`` hides tools and notices.
     """
 
     model: str = BUNDLED
@@ -43,6 +47,11 @@ class Settings:
     dialect: str | None = None
     tools: tuple[str, ...] | None = None
     docs: Path | None = None
+    files: tuple[Path, ...] = ()
+    mcp: tuple[Path, ...] = ()
+    approve: tuple[str, ...] = ()
+    safe_search: "SafeSearch | None" = None
+    freshness: "Freshness | None" = None
     sandbox: SandboxLevel = "auto"
     json: bool = False
     plain: bool = False

@@ -1,5 +1,6 @@
 """``arriero tools``: what can be offered to a model here, and trying one by hand."""
 
+import difflib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +25,15 @@ from .terminal import neutral
 
 
 def list_tools(settings: Settings) -> Exit:
-    """One line a tool: its name here, its name to the model, and whether it works."""
+    """One line a tool: its name here, its name to the model, and whether it works; those of MCP servers last."""
     with _session(settings) as session:
         for name, known_as in TOOLS.items():
             tool, why_not = session.make(name)
             click.echo(f"{name:10} {known_as:18} {'ready' if tool else neutral(why_not)}")
+        for name, tool in session.start_servers().items():
+            asks = ", asks for approval" if tool.needs_approval({}) else ""
+            click.echo(f"{name:29} ready, from {_origin(tool)}{asks}")
+        _tell(session)
     return Exit.OK
 
 
@@ -76,10 +81,34 @@ def _session(settings: Settings) -> Iterator[Session]:
 
 
 def _tool(session: Session, name: str) -> Tool:
-    tool, why_not = session.make(name)
-    if tool is None:
-        raise NotReady(why_not)
-    return tool
+    """The tool of that name, for people or for models. Raises NotReady, and click.UsageError for no such tool."""
+    own = next((short for short, known_as in TOOLS.items() if name in (short, known_as)), None)
+    if own is not None:
+        tool, why_not = session.make(own)
+        if tool is None:
+            raise NotReady(why_not)
+        return tool
+    offered = session.start_servers()
+    _tell(session)
+    if name in offered:
+        return offered[name]
+    known = [*TOOLS, *offered]
+    close = difflib.get_close_matches(name, [*known, *TOOLS.values()], n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    if not session.settings.mcp:
+        hint += " (tools of MCP servers need --mcp FILE)"
+    raise click.UsageError(f"no tool is called {name!r}; {hint}")
+
+
+def _origin(tool: Tool) -> str:
+    from arriero.tools.mcp import MCPTool
+
+    return f"the MCP server {tool.server.name}" if isinstance(tool, MCPTool) else "this program"
+
+
+def _tell(session: Session) -> None:
+    for line in session.notices:
+        click.echo(neutral(line), err=True)
 
 
 def _arguments(given: Sequence[str]) -> dict[str, Any]:
