@@ -159,7 +159,7 @@ async def _bounded(tool: Tool, arguments: dict[str, Any], context: ToolContext, 
         raise
     except Exception as error:
         if isinstance(error, TimeoutError) and limit.expired():
-            error = ToolError(f"{tool.name} did not answer within {timeout:g} seconds and was stopped.")
+            error = ToolError(f"{tool.name} did not answer within {timeout:g} seconds and {tool.when_late}.")
         return _told(error)
 
 

@@ -75,12 +75,14 @@ class Tool(ABC):
     """A tool that a model can call.
 
     ``effect`` says whether a call may be repeated after a crash: ``read`` and ``idempotent`` may, ``once``
-    may not. ``timeout`` is in seconds; None leaves the limit to the loop.
+    may not. ``timeout`` is in seconds; None leaves the limit to the loop. ``when_late`` ends the sentence that
+    tells the model of a call that overran it: what became of the work.
     """
 
     spec: ToolSpec
     effect: Effect = "once"
     timeout: float | None = None
+    when_late: str = "was stopped"
 
     @property
     def name(self) -> str:
