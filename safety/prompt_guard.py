@@ -1,27 +1,31 @@
 """Prompt Guard 1 and 2 as a screen: jailbreaks from users, injections from everybody else."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import anyio
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Attachment, Place, ScreenError, ScreenInput, Verdict
-from .prompt_guard_model import Classifier, GuardFolder, Version
+from .attachments import readable
+from .base import Place, ScreenError, ScreenInput, Verdict
+from .prompt_guard_model import GET_IT, Classifier, GuardFolder, Version
 from .prompt_guard_text import OVERLAP, WINDOW, GuardTokenizer, Window, batches
 from .self_test import Canary, Proof, SelfTest
+from .settings import made_from
+from .threads import in_daemon
+
+if TYPE_CHECKING:
+    from .policy import Policy
 
 THRESHOLD: Final = 0.9
 """Where llama-stack and LlamaFirewall stop a text: above it in version 1, from it on in version 2."""
 
 _JUDGED_AS_DIALOGUE: Final = ("system", "user", "model")
-_TEXT: Final = ("text/", "application/json", "application/xml", "image/svg+xml")
 _ADVICE: Final = (
     "its labels or its tokenizer do not fit its weights, or it was trained for something else; "
     "get the folder anew, from Meta's pages, with config.json, tokenizer.json and weights of one version"
@@ -119,27 +123,24 @@ class PromptGuard:
     async def judge(self, given: ScreenInput) -> Verdict:
         """The verdict on a text, whether or not the guard has proved itself. Raises ScreenError."""
         dialogue = given.origin in _JUDGED_AS_DIALOGUE
-        readable, unread = _texts(given.attachments)
+        texts, note = readable(given.attachments)
         found = await self._scores_of(given.text, dialogue=dialogue)
-        for text in readable:
+        for text in texts:
             one = await self._scores_of(text, dialogue=False)
             found = max(found, one, key=lambda scores: scores.score)
         over = found.score > self.threshold if self.version == 1 else found.score >= self.threshold
         reason = "Prompt Guard takes this for an attempt to take over the model" if over else ""
-        if unread:
-            reason = "; ".join(filter(None, (reason, f"not read, being no text: {', '.join(unread)}")))
         return Verdict(
             action="block" if over else "allow",
             score=found.score,
             scores=found.labels,
             categories=(self._category(dialogue),) if over else (),
             threshold=self.threshold,
-            reason=reason,
+            reason="; ".join(filter(None, (reason, note))),
         )
 
     async def _scores_of(self, text: str, *, dialogue: bool) -> Scores:
-        score = partial(self.score, text, dialogue=dialogue)
-        return await anyio.to_thread.run_sync(score, abandon_on_cancel=True)
+        return await in_daemon(partial(self.score, text, dialogue=dialogue), name=self.name)
 
     def score(self, text: str, *, dialogue: bool = True) -> Scores:
         """Score a text of any length, in this thread: as a user's, or as what a file or a tool says.
@@ -214,12 +215,11 @@ class PromptGuard:
         ]
 
 
-def _texts(attachments: Sequence[Attachment]) -> tuple[list[str], list[str]]:
-    """The texts among the attachments, and the names of the others."""
-    texts, others = [], []
-    for attachment in attachments:
-        if attachment.mime.startswith(_TEXT):
-            texts.append(attachment.data.decode("utf-8", "replace"))
-        else:
-            others.append(attachment.name)
-    return texts, others
+def from_settings(settings: Mapping[str, Any], policy: "Policy") -> PromptGuard:
+    """The screen for the table ``settings.prompt_guard`` of a policy: PromptGuard's options by name.
+
+    Raises ScreenError.
+    """
+    if "folder" not in settings:
+        raise ScreenError(f"settings.prompt_guard.folder must name the folder of the model; {GET_IT}")
+    return made_from(PromptGuard, "prompt_guard", settings)

@@ -28,7 +28,7 @@ _LABELS: Final[dict[Version, tuple[frozenset[str], ...]]] = {
     ),
     2: (frozenset({"benign", "label_0"}), frozenset({"malicious", "label_1"})),
 }
-_GET_IT: Final = (
+GET_IT: Final = (
     "get Llama-Prompt-Guard-2-86M, Llama-Prompt-Guard-2-22M or Prompt-Guard-86M from Meta's pages, "
     "and export it with: optimum-cli export onnx --model FOLDER --task text-classification OUT"
 )
@@ -59,7 +59,7 @@ class GuardFolder:
         architectures = config.get("architectures")
         if config.get("model_type") != "deberta-v2" or architectures not in ([ARCHITECTURE], None):
             kind = architectures or config.get("model_type")
-            raise ScreenError(f"{path}: this is no Prompt Guard but {kind!r}; {_GET_IT}")
+            raise ScreenError(f"{path}: this is no Prompt Guard but {kind!r}; {GET_IT}")
         found = _version(path, config)
         if version is not None and found != version:
             raise ScreenError(
@@ -84,7 +84,7 @@ class GuardFolder:
                 return OnnxClassifier(self.path / name, labels=self.labels, pad=self.pad, threads=threads)
         if (self.path / "model.safetensors").is_file():
             return TransformersClassifier(self.path, pad=self.pad)
-        raise ScreenError(f"{self.path}: there is neither model.onnx nor model.safetensors; {_GET_IT}")
+        raise ScreenError(f"{self.path}: there is neither model.onnx nor model.safetensors; {GET_IT}")
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text("utf-8"))
     except OSError as error:
-        raise ScreenError(f"{file}: cannot be read: {error.strerror}; {_GET_IT}") from error
+        raise ScreenError(f"{file}: cannot be read: {error.strerror}; {GET_IT}") from error
     except ValueError as error:
         raise ScreenError(f"{file}: this is not JSON: {error}") from error
     if not isinstance(config, dict):
@@ -181,7 +181,7 @@ class TransformersClassifier:
             torch, transformers = import_module("torch"), import_module("transformers")
         except ImportError as error:
             raise ScreenError(
-                f"{path}: to run model.safetensors, torch and transformers are needed; {_GET_IT}"
+                f"{path}: to run model.safetensors, torch and transformers are needed; {GET_IT}"
             ) from error
         try:
             model = transformers.AutoModelForSequenceClassification.from_pretrained(

@@ -18,7 +18,7 @@ FACTORIES: Final[Mapping[str, str]] = {
     PATTERNS: "arriero.safety.patterns:from_settings",
     PROVENANCE: "arriero.safety.provenance:from_settings",
     LLAMA_GUARD: "arriero.safety.llama_guard_screen:from_settings",
-    PROMPT_GUARD: "arriero.safety.prompt_guard_screen:from_settings",
+    PROMPT_GUARD: "arriero.safety.prompt_guard:from_settings",
     CODE_SHIELD: "arriero.safety.code_shield:from_settings",
 }
 """``module:function`` of each, imported when the screen is first needed."""
