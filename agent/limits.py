@@ -11,6 +11,8 @@ class Limits:
     ``max_seconds`` wall time, ``max_tool_calls`` calls that were run, ``max_repeats`` how often one call with
     the same arguments may give the same result in a row, ``tool_timeout`` seconds for one call of a tool that
     sets no limit itself, ``max_output_chars`` characters of a tool's output that reach the model.
+    ``max_retries`` is how often a step is taken back and written anew when its calls cannot be read, name no tool
+    or do not fit the tool's schema; after that the model is told what is wrong.
     """
 
     max_steps: int | None = 25
@@ -20,3 +22,4 @@ class Limits:
     max_repeats: int = 3
     tool_timeout: float = 60.0
     max_output_chars: int = 20_000
+    max_retries: int = 2

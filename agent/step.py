@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from arriero.prompts import CODE_INTERPRETER, Message, ToolCall, ToolSpec
-from arriero.prompts.parser import CallDone, CallParser, Malformed, ParseEvent, TextDelta
+from arriero.prompts.parser import ArgumentsDelta, CallDone, CallParser, Malformed, ParseEvent, TextDelta
 
-from .backends import Model, Sampling
+from .backends import Constraint, Model, Sampling
 from .cancellation import CancellationToken, RunCancelled
 from .conversation import Conversation
 
@@ -22,7 +22,8 @@ class Step:
 
     ``end`` is the stop token that it wrote, ``length`` when it ran out of tokens, ``cancelled`` when it was
     stopped. ``prompt_tokens`` were new to the model; ``seconds`` is wall time, ``decode_seconds`` from the
-    first token on.
+    first token on. ``unshown`` are pieces of calls that wait for their screens; ``retry`` says why the message
+    shall be written anew.
     """
 
     number: int
@@ -34,6 +35,8 @@ class Step:
     output_tokens: int = 0
     seconds: float = 0.0
     decode_seconds: float = 0.0
+    unshown: list[ArgumentsDelta] = field(default_factory=list)
+    retry: str | None = None
 
     @property
     def message(self) -> Message:
@@ -53,6 +56,7 @@ async def sample(
     sampling: Sampling,
     max_tokens: int | None,
     cancel: CancellationToken,
+    constraint: Constraint | None = None,
 ) -> AsyncGenerator[ParseEvent, None]:
     """Let the model write one message; yields what the parser finds, and appends to the conversation.
 
@@ -62,7 +66,7 @@ async def sample(
     parser = CallParser(tools, code=any(spec.name == CODE_INTERPRETER for spec in tools))
     started = time.monotonic()
     first: float | None = None
-    stream = model.generate(conversation.tokens, sampling, max_tokens=max_tokens)
+    stream = model.generate(conversation.tokens, sampling, max_tokens=max_tokens, constraint=constraint)
     try:
         while (token := await cancel.guard(anext(stream, None))) is not None:
             if first is None:
