@@ -9,27 +9,24 @@ from arriero.prompts import Message, Segment, ToolSpec
 from arriero.prompts.dialects import Dialect, split_builtin
 
 from .backends import Model, Token
-from .pending import Pending
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A place in a conversation that it can be taken back to."""
-
-    messages: int
-    tokens: int
-    evaluated: int
-    open: bool
+from .pending import Mark, Pending
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a conversation since it was last looked at: the head that is the same, and what follows."""
+    """What became of a conversation since it was last looked at: the head that is the same, and what follows.
+
+    ``rewound`` says that something was taken back meanwhile.
+    """
 
     same_messages: int
     same_tokens: int
     messages: tuple[Message, ...]
     tokens: tuple[int, ...]
+    rewound: bool
+
+    def __bool__(self) -> bool:
+        return self.rewound or bool(self.tokens) or bool(self.messages)
 
 
 @dataclass(slots=True)
@@ -55,6 +52,7 @@ class Conversation:
     pending: Pending | None = None
     turns: list[Mark] = field(default_factory=list)
     _same: tuple[int, int] = (0, 0)
+    _rewound: bool = False
 
     def begin_turn(self, message: Message, model: Model) -> None:
         """Append what a user says, with what the wire form puts before a first message."""
@@ -102,13 +100,22 @@ class Conversation:
         self.pending = None
         while self.turns and self.turns[-1].tokens >= mark.tokens:
             self.turns.pop()
-        self._same = min(self._same[0], mark.messages), min(self._same[1], mark.tokens)
+        if mark.messages < self._same[0] or mark.tokens < self._same[1]:
+            self._same = min(self._same[0], mark.messages), min(self._same[1], mark.tokens)
+            self._rewound = True
 
     def take_change(self) -> Change:
         """What has changed since this was last called; whoever keeps the conversation calls it."""
         messages, tokens = self._same
         self._same = len(self.messages), len(self.tokens)
-        return Change(messages, tokens, tuple(self.messages[messages:]), tuple(self.tokens[tokens:]))
+        rewound, self._rewound = self._rewound, False
+        return Change(
+            messages, tokens, tuple(self.messages[messages:]), tuple(self.tokens[tokens:]), rewound
+        )
+
+    def forget_change(self) -> None:
+        """Have the next ``take_change`` tell everything: what was told before could not be kept."""
+        self._same, self._rewound = (0, 0), True
 
     def undo(self) -> bool:
         """Take back the last turn: what the user said and everything after it. False if there is none."""

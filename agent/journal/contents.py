@@ -1,0 +1,93 @@
+"""Texts, tokens and artifacts, each kept once under the hash of what it is."""
+
+import json
+import sqlite3
+import sys
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from arriero.prompts import Message
+
+_WORTH_PACKING: Final = 512  # bytes; below, zlib saves less than a row costs
+_TOKEN: Final = "I" if array("I").itemsize == 4 else "L"
+_MESSAGES: Final = TypeAdapter(tuple[Message, ...])
+
+
+def put(connection: sqlite3.Connection, data: bytes) -> int:
+    """Keep ``data`` unless it is there already; returns the id of its row."""
+    digest = blake2b(data, digest_size=16).digest()
+    row = connection.execute("SELECT id FROM content WHERE hash=?", (digest,)).fetchone()
+    if row:
+        return int(row[0])
+    packed = zlib.compress(data, 1) if len(data) >= _WORTH_PACKING else data
+    small = len(packed) < len(data)
+    made = connection.execute(
+        "INSERT INTO content (hash, packed, data) VALUES (?, ?, ?)",
+        (digest, small, packed if small else data),
+    )
+    return int(made.lastrowid or 0)
+
+
+def get(connection: sqlite3.Connection, content: int | None) -> bytes:
+    """What was kept; nothing for None."""
+    if content is None:
+        return b""
+    row = connection.execute("SELECT packed, data FROM content WHERE id=?", (content,)).fetchone()
+    return zlib.decompress(row[1]) if row[0] else bytes(row[1])
+
+
+def put_messages(connection: sqlite3.Connection, messages: Sequence[Message]) -> int | None:
+    """Keep messages; None where there are none."""
+    if not messages:
+        return None
+    try:
+        data = _MESSAGES.dump_json(tuple(messages), exclude_defaults=True)
+    except ValueError:
+        data = utf8(
+            json.dumps(
+                [message.model_dump(exclude_defaults=True) for message in messages], ensure_ascii=False
+            )
+        )
+    return put(connection, data)
+
+
+def utf8(text: str) -> bytes:
+    """Text as UTF-8, with a mark in the place of what has no such form (lone surrogates)."""
+    return text.encode("utf-8", "replace")
+
+
+def get_messages(connection: sqlite3.Connection, content: int | None) -> tuple[Message, ...]:
+    """The messages of an entry."""
+    return () if content is None else _MESSAGES.validate_json(get(connection, content))
+
+
+def put_tokens(connection: sqlite3.Connection, tokens: Sequence[int]) -> int | None:
+    """Keep token ids; None where there are none."""
+    return put(connection, packed_tokens(tokens)) if tokens else None
+
+
+def get_tokens(connection: sqlite3.Connection, content: int | None) -> "array[int]":
+    """The token ids of an entry."""
+    return unpacked_tokens(get(connection, content))
+
+
+def packed_tokens(tokens: Iterable[int]) -> bytes:
+    """Token ids as 32-bit integers, little-endian."""
+    numbers = array(_TOKEN, tokens)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def unpacked_tokens(data: bytes) -> "array[int]":
+    """What ``packed_tokens`` packed."""
+    numbers = array(_TOKEN)
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

@@ -1,0 +1,191 @@
+"""What is asked of a journal."""
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from arriero.agent.conversation import Conversation
+from arriero.agent.events import ArtifactRef, Event, EventAdapter, Usage
+
+from .contents import get, get_messages, unpacked_tokens
+from .errors import UnknownSession
+from .eventlog import unpacked_lines
+from .records import CallInfo, Generation, RunInfo, SessionInfo
+from .restore import chain, conversation_of, setup_from
+
+LAST: Final = "last"
+_SHORTEST: Final = 4  # characters of an id that may stand for it
+
+_SESSION: Final = (
+    "SELECT id, name, title, model, weights, created, updated, "
+    "(SELECT count(*) FROM run WHERE run.session = session.id), "
+    "(SELECT ended IS NULL OR stop_reason = 'approval' FROM run WHERE run.session = session.id "
+    "ORDER BY run.rowid DESC LIMIT 1), forked_from FROM session"
+)
+_RUN: Final = (
+    "SELECT id, session, prompt, model, weights, dialect, template, settings, versions, started, ended, "
+    "stop_reason, error, usage FROM run"
+)
+
+
+def sessions(db: sqlite3.Connection, limit: int | None) -> list[SessionInfo]:
+    """See ``Journal.sessions``."""
+    order = (
+        "ORDER BY (SELECT max(entry.id) FROM entry WHERE entry.session = session.id) DESC, rowid DESC LIMIT ?"
+    )
+    return [_info(row) for row in db.execute(f"{_SESSION} {order}", (-1 if limit is None else limit,))]
+
+
+def session(db: sqlite3.Connection, name: str) -> SessionInfo:
+    """See ``Journal.session``."""
+    row = db.execute(f"{_SESSION} WHERE name=? OR id=?", (name, name)).fetchone()
+    if row:
+        return _info(row)
+    ids = _beginning(db, _SESSION, name)
+    found = sessions(db, 1) if name == LAST else [_info(one) for one in ids]
+    return _one(found, name, "session", "arriero sessions list")
+
+
+def head(db: sqlite3.Connection, session_id: str) -> int | None:
+    """The last entry of a session."""
+    found: int | None = db.execute("SELECT head FROM session WHERE id=?", (session_id,)).fetchone()[0]
+    return found
+
+
+def conversation(db: sqlite3.Connection, session_id: str) -> Conversation:
+    """See ``Journal.conversation``."""
+    setup, last = db.execute("SELECT setup, head FROM session WHERE id=?", (session_id,)).fetchone()
+    return conversation_of(db, session_id, setup_from(db, setup), chain(db, last))
+
+
+def runs(db: sqlite3.Connection, session_id: str | None, limit: int | None) -> list[RunInfo]:
+    """See ``Journal.runs``."""
+    rows = db.execute(
+        f"{_RUN} WHERE ?1 IS NULL OR session=?1 ORDER BY rowid DESC LIMIT ?2",
+        (session_id, -1 if limit is None else limit),
+    )
+    return [_run(db, row) for row in rows.fetchall()]
+
+
+def run(db: sqlite3.Connection, name: str) -> RunInfo:
+    """See ``Journal.run``."""
+    if name == LAST:
+        return _one(runs(db, None, 1), name, "run", "arriero logs")
+    return _one([_run(db, row) for row in _beginning(db, _RUN, name)], name, "run", "arriero logs")
+
+
+def events(db: sqlite3.Connection, run_id: str) -> list[tuple[float, Event]]:
+    """See ``Journal.events``."""
+    answers = {
+        call_id: get_messages(db, answer)[0].content
+        for call_id, answer in db.execute("SELECT id, answer FROM call WHERE run=?", (run_id,)).fetchall()
+        if answer is not None
+    }
+    kept: defaultdict[str, list[ArtifactRef]] = defaultdict(list)
+    for call_id, name, mime, content in db.execute(
+        "SELECT call, name, mime, content FROM artifact WHERE run=? ORDER BY call, number", (run_id,)
+    ).fetchall():
+        kept[call_id].append(ArtifactRef(name=name, mime=mime, data=get(db, content)))
+    found: list[tuple[float, Event]] = []
+    for (lines,) in db.execute("SELECT lines FROM event WHERE run=? ORDER BY seq", (run_id,)).fetchall():
+        for moment, values in unpacked_lines(lines):
+            values["run_id"] = run_id
+            if values["type"] == "tool_call_finished":
+                values["content"] = answers.get(values["call_id"], "")
+                values["artifacts"] = tuple(kept[values["call_id"]])
+            found.append((moment, EventAdapter.validate_python(values)))
+    return found
+
+
+def calls(db: sqlite3.Connection, run_id: str) -> list[CallInfo]:
+    """See ``Journal.calls``."""
+    rows = db.execute(
+        "SELECT id, name, effect, state, arguments, answer, ok, seconds FROM call WHERE run=? "
+        "ORDER BY started, id",
+        (run_id,),
+    )
+    return [
+        CallInfo(
+            id=row[0],
+            name=row[1],
+            effect=row[2],
+            state=row[3],
+            arguments=json.loads(get(db, row[4])),
+            answer=None if row[5] is None else get_messages(db, row[5])[0].content,
+            ok=None if row[6] is None else bool(row[6]),
+            seconds=row[7],
+        )
+        for row in rows.fetchall()
+    ]
+
+
+def generations(db: sqlite3.Connection, run_id: str) -> list[Generation]:
+    """See ``Journal.generations``."""
+    rows = db.execute(
+        "SELECT number, prompt_tokens, seed, sampling, max_tokens, ids, texts, stop FROM generation WHERE run=? "
+        "ORDER BY number",
+        (run_id,),
+    )
+    return [
+        Generation(
+            number=row[0],
+            prompt_tokens=row[1],
+            seed=row[2],
+            sampling=None if row[3] is None else json.loads(row[3]),
+            max_tokens=row[4],
+            ids=tuple(unpacked_tokens(row[5])),
+            texts=tuple(json.loads(row[6])),
+            stop=row[7],
+        )
+        for row in rows
+    ]
+
+
+def transcript(db: sqlite3.Connection, run_id: str) -> list[int]:
+    """See ``Journal.prompt_tokens``."""
+    last = db.execute("SELECT max(id) FROM entry WHERE run=?", (run_id,)).fetchone()[0]
+    tokens: list[int] = []
+    for entry in chain(db, last):
+        del tokens[entry.same_tokens :]
+        tokens += entry.tokens
+    return tokens
+
+
+def _beginning(db: sqlite3.Connection, select: str, name: str) -> list[Any]:
+    if len(name) < _SHORTEST or not name.isalnum():
+        return []
+    return db.execute(f"{select} WHERE id >= ? AND id < ? LIMIT 2", (name, name + "g")).fetchall()
+
+
+def _one(found: Sequence[Any], name: str, what: str, command: str) -> Any:
+    if not found:
+        raise UnknownSession(f"there is no {what} {name!r}; {command} shows them")
+    if len(found) > 1:
+        raise UnknownSession(f"several ids begin with {name!r}; write more of it")
+    return found[0]
+
+
+def _info(row: tuple[Any, ...]) -> SessionInfo:
+    return SessionInfo(*row[:8], interrupted=bool(row[8]), forked_from=row[9])
+
+
+def _run(db: sqlite3.Connection, row: tuple[Any, ...]) -> RunInfo:
+    prompt, settings, versions, usage = row[2], row[7], row[8], row[13]
+    return RunInfo(
+        id=row[0],
+        session=row[1],
+        prompt=None if prompt is None else get(db, prompt).decode(),
+        model=row[3],
+        weights=row[4],
+        dialect=row[5],
+        template=row[6],
+        settings=json.loads(settings),
+        versions=json.loads(versions),
+        started=row[9],
+        ended=row[10],
+        stop_reason=row[11],
+        error=row[12],
+        usage=Usage() if usage is None else Usage.model_validate_json(usage),
+    )

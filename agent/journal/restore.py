@@ -1,0 +1,132 @@
+"""From rows back to a conversation, with the calls that nobody finished."""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from arriero.agent.conversation import Conversation
+from arriero.agent.pending import Fate, Mark, Pending
+from arriero.prompts import Message, ToolSpec
+from arriero.prompts.dialects import get_dialect
+
+from .contents import get, get_messages, get_tokens
+
+_FATES: dict[str, Fate] = {"intended": "unknown", "undecided": "undecided"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One addition to a session: a ``turn`` (what a user said), a ``step`` (what the model wrote), ``results`` of
+    calls, ``compacted`` or ``undone``. ``number`` counts from 1 along the session; forks are made at it.
+    """
+
+    number: int
+    id: int
+    kind: str
+    run_id: str
+    step: int
+    same_messages: int
+    same_tokens: int
+    messages: tuple[Message, ...]
+    tokens: tuple[int, ...]
+    open: bool
+    turns: tuple[Mark, ...] | None
+    time: float
+
+
+def chain(db: sqlite3.Connection, head: int | None) -> list[Entry]:
+    """The entries that lead to ``head``, oldest first."""
+    rows = db.execute(
+        "WITH RECURSIVE back (id, depth) AS (SELECT ?, 0 UNION ALL SELECT entry.parent, depth + 1 FROM back "
+        "JOIN entry ON entry.id = back.id WHERE entry.parent IS NOT NULL) "
+        "SELECT entry.id, kind, run, step, same_messages, same_tokens, messages, tokens, open, turns, time "
+        "FROM back JOIN entry ON entry.id = back.id ORDER BY depth DESC",
+        (head,),
+    )
+    return [
+        Entry(
+            number=number,
+            id=row[0],
+            kind=row[1],
+            run_id=row[2],
+            step=row[3],
+            same_messages=row[4],
+            same_tokens=row[5],
+            messages=get_messages(db, row[6]),
+            tokens=tuple(get_tokens(db, row[7])),
+            open=bool(row[8]),
+            turns=None if row[9] is None else tuple(Mark(**mark) for mark in json.loads(row[9])),
+            time=row[10],
+        )
+        for number, row in enumerate(rows.fetchall(), 1)
+    ]
+
+
+def conversation_of(
+    db: sqlite3.Connection, session: str, setup: dict[str, Any], entries: list[Entry]
+) -> Conversation:
+    """The conversation as it was after the last of ``entries``; nothing of it is evaluated yet."""
+    conversation = Conversation(
+        get_dialect(setup["dialect"]),
+        setup["instructions"],
+        tuple(ToolSpec(**spec) for spec in setup["tools"]),
+        setup["date"],
+        id=session,
+    )
+    before = conversation.mark()
+    for entry in entries:
+        before = _apply(conversation, entry)
+    conversation.take_change()
+    if entries:
+        conversation.pending = _pending(db, conversation, entries, before)
+    return conversation
+
+
+def setup_from(db: sqlite3.Connection, content: int) -> dict[str, Any]:
+    """What ``setup_of`` wrote."""
+    setup: dict[str, Any] = json.loads(get(db, content))
+    return setup
+
+
+def _apply(conversation: Conversation, entry: Entry) -> Mark:
+    if entry.same_messages < len(conversation.messages) or entry.same_tokens < len(conversation.tokens):
+        conversation.rewind(Mark(entry.same_messages, entry.same_tokens, 0, False))
+    if entry.turns is not None:
+        conversation.turns = list(entry.turns)
+    before = conversation.mark()
+    if entry.kind == "turn" and entry.turns is None:
+        conversation.turns.append(before)
+    conversation.messages += entry.messages
+    conversation.tokens += entry.tokens
+    conversation.open = entry.open
+    return before
+
+
+def _pending(
+    db: sqlite3.Connection, conversation: Conversation, entries: list[Entry], before: Mark
+) -> Pending | None:
+    last = entries[-1]
+    mark = conversation.mark()
+    if last.kind == "results" and len(entries) > 1 and _awaits_approval(db, last.run_id):
+        last, mark = entries[-2], before
+    if last.kind != "step" or not last.messages or not last.messages[-1].tool_calls:
+        return None
+    calls = last.messages[-1].tool_calls
+    answers: dict[str, Message] = {}
+    fates: dict[str, Fate] = {call.id: "unrun" for call in calls}
+    rows = db.execute("SELECT id, state, answer FROM call WHERE run=?", (last.run_id,))
+    for call_id, state, answer in rows.fetchall():
+        if call_id not in fates:
+            continue
+        if state == "finished":
+            answers[call_id] = get_messages(db, answer)[0]
+            del fates[call_id]
+        elif state in _FATES:
+            fates[call_id] = _FATES[state]
+    return Pending(run_id=last.run_id, step=last.step, mark=mark, calls=calls, answers=answers, fates=fates)
+
+
+def _awaits_approval(db: sqlite3.Connection, run_id: str) -> bool:
+    row = db.execute("SELECT stop_reason FROM run WHERE id=?", (run_id,)).fetchone()
+    return bool(row) and row[0] == "approval"
