@@ -12,6 +12,7 @@ from typing import Literal
 
 from . import bwrap, inside_walls, seccomp
 from .attest import missing_walls
+from .cgroup import Cgroup
 from .errors import SandboxBroken, SandboxUnavailable
 from .limits import SandboxLimits
 from .plan import UNSAFE, LevelName, Variant
@@ -61,13 +62,13 @@ def report(wanted: Wanted = "auto") -> LevelReport:
     variant = _try("bubblewrap") if wanted != "landlock" else None
     reason = _refused.get("bubblewrap", "")
     if variant is not None:
-        return LevelReport(variant.level, str(variant))
+        return LevelReport(variant.level, f"{variant}{_limits()}")
     fix = _fix(reason) if wanted != "landlock" else ""
     if wanted == "bubblewrap":
         return LevelReport(None, "", reason, fix)
     second = _try("landlock")
     if second is not None:
-        return LevelReport(second.level, _LANDLOCK, reason, fix)
+        return LevelReport(second.level, f"{_LANDLOCK}{_limits()}", reason, fix)
     both = "; ".join(part for part in (reason, _refused["landlock"]) if part)
     return LevelReport(None, "", both, fix or _fix(""))
 
@@ -75,6 +76,15 @@ def report(wanted: Wanted = "auto") -> LevelReport:
 _UNSAFE = "the model's code can read, change and send all that you can"
 _UNSAFE_FIX = "Do so only inside a container of your own."
 _LANDLOCK = "Landlock and seccomp, no network, without namespaces"
+
+
+@functools.cache
+def _limits() -> str:
+    group = Cgroup.make(SandboxLimits())
+    if group is None:
+        return "; memory and processes are sampled, as no control group (v2) is delegated"
+    group.remove()
+    return "; memory and processes are limited by a control group"
 
 
 def choose(wanted: Wanted = "auto") -> Variant:

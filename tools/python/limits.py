@@ -7,15 +7,16 @@ from dataclasses import dataclass
 class SandboxLimits:
     """Limits of one sandbox; times in seconds, sizes in MiB (2**20 bytes), text in characters.
 
-    ``cpu_s`` counts over the life of each process inside and is off by default, because a conversation may be
-    long. ``memory_mb`` is for all processes inside together, ``address_space_mb`` for each of them.
+    ``cpu_s`` counts for all processes together, from the beginning of a call until the next one begins; None turns
+    it off. ``memory_mb`` is for all processes inside together, ``address_space_mb`` for each of them. ``upload_mb``
+    is for each file that the caller gives, ``given_mb`` for all of them together.
     """
 
     wall_s: float = 60.0
     interrupt_grace_s: float = 2.0
     cancel_grace_s: float = 2.0
     start_s: float = 60.0
-    cpu_s: int | None = None
+    cpu_s: float | None = 300.0
     memory_mb: int = 2048
     address_space_mb: int = 3584
     processes: int = 128

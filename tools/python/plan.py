@@ -232,7 +232,6 @@ def _rlimits(variant: Variant, limits: SandboxLimits, uid: int | None) -> Mappin
         "FSIZE": limits.file_mb * 2**20,
         "MEMLOCK": 2**20,
         "AS": limits.address_space_mb * 2**20,
-        "CPU": limits.cpu_s,
     }
 
 

@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 from . import bwrap, plan
+from .cgroup import Cgroup
 from .limits import SandboxLimits
 from .plan import Variant
 from .wire import encode, ready_within
@@ -91,7 +92,7 @@ class Child:
         self._init_descriptor: int | None = None
         self._info: int | None = None
         self._kernel_group: int | None = None
-        self.namespaces: dict[str, str] = {}
+        self._cgroup = None if probe else Cgroup.make(limits)
         uid = None
         if variant.level == "bubblewrap":
             uid = None if variant.user_namespace else plan.unused_uid()
@@ -129,10 +130,11 @@ class Child:
         command = [sys.executable, "-I", "-c", _LOADER]
         return self._popen_clean(command, plan.environment(self.places), "/", ())
 
-    @staticmethod
     def _popen_clean(
-        command: list[str], env: dict[str, str], cwd: str, pass_fds: tuple[int, ...]
+        self, command: list[str], env: dict[str, str], cwd: str, pass_fds: tuple[int, ...]
     ) -> subprocess.Popen[bytes]:
+        if self._cgroup is not None:
+            command = self._cgroup.around(command)
         return subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=cwd,
             pass_fds=pass_fds, close_fds=True, bufsize=0, start_new_session=True,
@@ -145,6 +147,10 @@ class Child:
                 view = view[os.write(self.commands, view) :]
         except BrokenPipeError:
             return  # it has ended already; whoever reads its answers sees that, and complaint() says why
+
+    def out_of_memory(self) -> bool:
+        """Whether its control group ended it for using too much memory."""
+        return self._cgroup is not None and self._cgroup.out_of_memory()
 
     def complaint(self) -> str:
         """What the launcher said on its standard error, for a sandbox that did not start."""
@@ -209,6 +215,8 @@ class Child:
                     self._kill_groups()
                 self._kill_orphans()
             self._popen.kill()
+            if self._cgroup is not None:
+                self._cgroup.kill()
             if self._info is not None:
                 os.close(self._info)
                 self._info = None
@@ -249,6 +257,8 @@ class Child:
                 stream.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(5)
+        if self._cgroup is not None:
+            self._cgroup.remove()
         if self.places.scratch is not None:
             remove(self.places.scratch)
 

@@ -119,7 +119,7 @@ class Session:
         self._number += 1
         cell = _Cell(self._number, self.limits, on_output)
         if self._watchdog is not None:
-            self._watchdog.busy = True
+            self._watchdog.cell_begins()
         try:
             self._writer.write(
                 {"op": "exec", "id": cell.number, "code": code.encode("utf-8", "replace").decode()}
@@ -128,11 +128,12 @@ class Session:
             if self.reason is not None:  # the watchdog's, say, who sees more than the signal that came of it
                 cell.lost(self.reason)
         except SandboxBroken as error:
-            self.kill(str(error))
+            memory = f"more than {self.limits.memory_mb} MiB of memory"
+            self.kill(memory if self._child.out_of_memory() else str(error))
             cell.lost(self.reason)
         finally:
             if self._watchdog is not None:
-                self._watchdog.busy = False
+                self._watchdog.cell_ends()
         return cell.finish(wall_s, time.monotonic() - started)
 
     def _collect(self, cell: "_Cell", deadline: float, cancel: Cancel) -> None:
@@ -268,7 +269,7 @@ class _Cell:
         stdout = sanitise("".join(self._parts["stdout"])).strip()
         stderr = shorten_files(sanitise("".join(self._parts["stderr"]))).strip()
         status: Status = "completed"
-        fresh = "a fresh Python was started, and all variables, imports and files are gone"
+        fresh = "a fresh Python was started, and all variables, imports and files of its own are gone"
         note = ""
         if self.timed_out:
             status = "timeout"

@@ -1,4 +1,4 @@
-"""Limits that Linux does not count for a whole sandbox: memory, processes, files, sampled from outside."""
+"""Limits that Linux does not count for a whole sandbox: memory, processes, files, CPU time; sampled from outside."""
 
 import os
 import threading
@@ -11,6 +11,7 @@ from .process import Child, descendants
 
 _BUSY_S, _IDLE_S = 0.1, 0.3
 _MIB = 2**20
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Watchdog:
@@ -21,15 +22,25 @@ class Watchdog:
         self._limits = limits
         self._exceeded = exceeded
         self._stop = threading.Event()
-        self.busy = False
+        self._busy = False
+        self._cpu_before = 0.0
         threading.Thread(target=self._watch, name="arriero-watchdog", daemon=True).start()
 
     def stop(self) -> None:
         """End at the next sample."""
         self._stop.set()
 
+    def cell_begins(self) -> None:
+        """Look more often, and count CPU time anew."""
+        self._cpu_before = cpu_time(descendants(self._child.pid))
+        self._busy = True
+
+    def cell_ends(self) -> None:
+        """Look less often; what the cell left running is still counted to it."""
+        self._busy = False
+
     def _watch(self) -> None:
-        while not self._stop.wait(_BUSY_S if self.busy else _IDLE_S) and self._child.alive():
+        while not self._stop.wait(_BUSY_S if self._busy else _IDLE_S) and self._child.alive():
             if reason := self._over():
                 if not self._stop.is_set():
                     self._exceeded(reason)
@@ -40,6 +51,8 @@ class Watchdog:
         family = descendants(self._child.pid)
         if len(family) > limits.processes:
             return f"more than {limits.processes} processes"
+        if limits.cpu_s is not None and cpu_time(family) - self._cpu_before > limits.cpu_s:
+            return f"more than {limits.cpu_s:g} s of CPU time"
         most = limits.memory_mb * _MIB
         # The resident sizes count shared pages once per process, so they only decide whether to look closely.
         if resident(family) > most and proportional(family) > most:
@@ -62,6 +75,15 @@ class Watchdog:
             files = sum(mount.f_files - mount.f_ffree for mount in mounts)
             return f"more than {limits.inodes} files" if files > limits.inodes else None
         return None
+
+
+def cpu_time(pids: list[int]) -> float:
+    """Seconds that the processes, and the children that they have waited for, have computed."""
+    ticks = 0
+    for pid in pids:
+        for line in _lines(f"/proc/{pid}/stat"):
+            ticks += sum(map(int, line.rpartition(")")[2].split()[11:15]))
+    return ticks / _TICKS
 
 
 def resident(pids: list[int]) -> int:

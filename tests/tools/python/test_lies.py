@@ -58,6 +58,9 @@ class Liar:
     def alive(self) -> bool:
         return self._alive
 
+    def out_of_memory(self) -> bool:
+        return False
+
     def kill(self) -> None:
         self._alive = False
 
