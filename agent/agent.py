@@ -14,6 +14,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from arriero.prompts import CODE_INTERPRETER, ArrieroError, Message
 from arriero.prompts.dialects import get_dialect
+from arriero.safety.pipeline import Pipeline
+from arriero.safety.policy import Policy
 from arriero.tools import Tool
 from arriero.tools.function import as_tool
 
@@ -24,6 +26,7 @@ from .conversation import Conversation
 from .events import Event, RunFinished, StopReason, Usage
 from .limits import Limits
 from .loop import Run
+from .screening import Screening
 
 DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
 
@@ -54,8 +57,10 @@ class Agent:
     the model's). ``date`` is written as today's date (default: today). ``deps`` is given to tools that ask for a
     ``RunContext``. ``approve(name, arguments)``, sync (in a thread) or async, decides calls that need approval:
     True runs the call, False refuses it and tells the model, None ends the run with ``"approval"``, as every
-    such call does without ``approve``. The blocking calls run in one background thread that ``close`` ends.
-    Raises ConfigError for two tools of one name, UnknownDialect.
+    such call does without ``approve``. ``guards`` screens the texts that come and go: a Policy, the name of a preset
+    (``default``, ``strict``, ``off``), or None for ``off``. The blocking calls run in one background thread that
+    ``close`` ends.
+    Raises ConfigError for two tools of one name, UnknownDialect, PolicyError.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Agent:
         date: Date | str | None = None,
         deps: Any = None,
         approve: Approve | None = None,
+        guards: Policy | str | None = "default",
     ) -> None:
         self.model = model
         self.instructions = instructions
@@ -80,6 +86,7 @@ class Agent:
         self.date = date
         self.deps = deps
         self.approve = approve
+        self.guards = Pipeline(guards if isinstance(guards, Policy) else Policy.preset(guards or "off"))
         self._portal: BlockingPortal | None = None
         self._close_portal: Callable[[], object] | None = None
         self._lock = threading.Lock()
@@ -194,6 +201,7 @@ class Agent:
         """Free the tools and the model; it is safe to call twice."""
         for tool in self.tools.values():
             await tool.aclose()
+        await self.guards.aclose()
         await self.model.aclose()
 
     def close(self) -> None:
@@ -225,6 +233,9 @@ class Agent:
             limits=self.limits,
             sampling=self.sampling,
             cancel=cancel,
+            screening=Screening(
+                self.guards, conversation, cancel, self.approve, retries=self.guards.policy.retries
+            ),
             deps=deps,
             approve=self.approve,
         )

@@ -75,10 +75,14 @@ class Service:
     conversation_id: str = ""
 
 
-async def serve(call: ToolCall, service: Service) -> AsyncGenerator[tuple[str, str] | Served, None]:
+async def serve(
+    call: ToolCall, service: Service, *, refused: str | None = None, ask: str | None = None
+) -> AsyncGenerator[tuple[str, str] | Served, None]:
     """Run one call: pieces of its output as ``(stream, text)`` while it runs, then one Served. Never raises
-    for a tool's fault; RunCancelled passes through after the tool was told to stop."""
-    reason = refusal(call, service.tools)
+    for a tool's fault; RunCancelled passes through after the tool was told to stop. ``refused`` is
+    what the model reads where the call must not run, ``ask`` a reason to have it approved, whatever the tool says.
+    """
+    reason = refused or refusal(call, service.tools)
     if reason:
         yield Served(call, ToolResult(reason, error=True))
         return
@@ -92,7 +96,7 @@ async def serve(call: ToolCall, service: Service) -> AsyncGenerator[tuple[str, s
         conversation_id=service.conversation_id,
     )
     started = time.monotonic()
-    task = asyncio.create_task(_decided(call, service, context))
+    task = asyncio.create_task(_decided(call, service, context, ask))
     task.add_done_callback(lambda _: output.put_nowait(None))
     try:
         while (piece := await service.cancel.guard(output.get())) is not None:
@@ -115,13 +119,13 @@ def _put(
         loop.call_soon_threadsafe(queue.put_nowait, piece)
 
 
-async def _decided(call: ToolCall, service: Service, context: ToolContext) -> Served:
+async def _decided(call: ToolCall, service: Service, context: ToolContext, ask: str | None) -> Served:
     """Run the call; where it needs approval, ask first, and run it from the start if it may."""
     tool = service.tools[call.name]
     timeout = tool.timeout or service.limits.tool_timeout
     try:
-        if tool.needs_approval(call.arguments):
-            raise ApprovalRequired("")
+        if ask is not None or tool.needs_approval(call.arguments):
+            raise ApprovalRequired(ask or "")
         return Served(call, await _bounded(tool, call.arguments, context, timeout))
     except ApprovalRequired as needed:
         why = f": {needed}" if str(needed) else ""

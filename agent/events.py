@@ -109,13 +109,25 @@ class ToolCallFinished(_Event):
 
 
 class GuardrailChecked(_Event):
-    """A screen has answered."""
+    """A screen has answered, and the policy has made ``action`` of it.
+
+    ``place`` is input, tool_call, code, tool_result or output. ``score`` is what was compared with ``threshold``,
+    ``scores`` are by label; ``failed`` says that the screen could not judge. ``call_id`` names the call that was
+    screened, or whose result.
+    """
 
     type: Literal["guardrail_checked"] = "guardrail_checked"
     place: str
     screen: str
-    action: str
+    action: Literal["allow", "replace", "retry", "ask", "block"]
+    score: float | None = None
+    scores: dict[str, float] = Field(default_factory=dict)
+    categories: tuple[str, ...] = ()
+    threshold: float | None = None
+    seconds: float = 0.0
     reason: str = ""
+    failed: bool = False
+    call_id: str | None = None
 
 
 class ApprovalRequested(_Event):
@@ -137,10 +149,15 @@ class ContextCompacted(_Event):
 
 
 class ModelRetried(_Event):
-    """What the model wrote could not be used and it was told so."""
+    """What the model wrote could not be used.
+
+    With ``discarded_tokens`` the step was taken back, that many tokens of it and whatever text it gave, and is
+    written anew under the same number; else the message stands and the model was told what is wrong with it.
+    """
 
     type: Literal["model_retried"] = "model_retried"
     reason: str
+    discarded_tokens: int = 0
 
 
 class StepFinished(_Event):

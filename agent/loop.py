@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from arriero.prompts import ArrieroError, Message, ToolCall
 from arriero.prompts.parser import ArgumentsDelta, ParseEvent, TextDelta
+from arriero.safety.pipeline import Outcome
+from arriero.safety.stream import ScreenedText
 from arriero.tools import Tool
 
 from . import events as ev
@@ -17,6 +19,8 @@ from .calls import Approve, Repeats, Served, Service, serve
 from .cancellation import CancellationToken, RunCancelled
 from .conversation import Conversation
 from .limits import Limits
+from .pending import Mark
+from .screening import Screening, report, why
 from .step import Step, sample
 
 log = logging.getLogger(__name__)
@@ -46,6 +50,7 @@ class Run:
     limits: Limits
     sampling: Sampling
     cancel: CancellationToken
+    screening: Screening
     deps: Any = None
     approve: Approve | None = None
     output: str = ""
@@ -53,6 +58,7 @@ class Run:
     usage: ev.Usage = field(default_factory=ev.Usage)
     _seq: int = 0
     _continues: bool = False
+    _anew: int = 0
 
     async def events(self, prompt: str) -> AsyncGenerator[ev.Event, None]:
         """Run until an answer or a limit; the last event is always RunFinished, and nothing is raised."""
@@ -92,18 +98,26 @@ class Run:
     async def _converse(self, prompt: str) -> AsyncGenerator[ev.Event, None]:
         """User text → steps → answer."""
         repeats = Repeats(self.limits.max_repeats)
-        self.conversation.begin_turn(Message(role="user", content=prompt), self.model)
+        async with aclosing(self._admit(Message(role="user", content=prompt))) as events:
+            async for event in events:
+                yield event
         while True:
             step = Step(self._next_step())
+            begun = self.conversation.mark()
             async with aclosing(self._write(step)) as events:
                 async for event in events:
                     yield event
+            if step.retry:
+                yield self._rewind(begun, step.retry)
+                continue
             if step.end == "length":
                 raise Ended("max_tokens", "the answer was cut off at the limit of tokens")
             if step.calls:
-                async with aclosing(self._serve(step.calls, repeats)) as events:
+                async with aclosing(self._serve(step, repeats)) as events:
                     async for event in events:
                         yield event
+                if step.retry:
+                    yield self._rewind(begun, step.retry)
             elif step.malformed:
                 reason = step.malformed[0].reason
                 yield self._event(ev.ModelRetried, reason=reason)
@@ -115,9 +129,25 @@ class Run:
             else:
                 return
 
+    async def _admit(self, message: Message) -> AsyncGenerator[ev.Event, None]:
+        """What the user wrote, as far as the screens let it pass."""
+        self.conversation.begin_turn(message, self.model)
+        outcome = await self.screening.admit(message, self.model)
+        for event in self._checked(outcome):
+            yield event
+        if outcome.action == "allow":
+            return
+        self.conversation.undo()
+        if outcome.action != "replace":
+            self.output = self.screening.text("input")
+            yield self._event(ev.TextDelta, text=self.output)
+            raise Ended("blocked", why(outcome))
+        self.conversation.begin_turn(message.model_copy(update={"content": outcome.text}), self.model)
+
     async def _write(self, step: Step) -> AsyncGenerator[ev.Event, None]:
         """One message of the model: header, tokens, what they mean."""
         conversation = self.conversation
+        begun = conversation.mark()
         conversation.begin_answer(self.model)
         step.prompt_tokens = len(conversation.tokens) - conversation.evaluated
         yield self._event(
@@ -128,65 +158,145 @@ class Run:
             context_length=self.model.context_length,
         )
         specs = [tool.spec for tool in self.tools.values()]
-        parsed = sample(
-            step, self.model, conversation, specs, self.sampling, self._tokens_left(), self.cancel
-        )
+        sampling = self.sampling
+        if self._anew and sampling.seed is not None:
+            sampling = replace(sampling, seed=sampling.seed + self._anew)
+        parsed = sample(step, self.model, conversation, specs, sampling, self._tokens_left(), self.cancel)
         stopped: RunCancelled | None = None
         before = self.output if self._continues else ""
+        answer = self.screening.answer()
         try:
             async with aclosing(parsed):
                 async for found in parsed:
-                    if event := self._found(found):
+                    for event in await self._found(found, step, answer):
                         yield event
+                    if answer and answer.stopped:
+                        step.end = "cancelled"
+                        break
+            if answer:
+                for event in self._shown(await self.cancel.guard(answer.finish()), answer):
+                    yield event
         except RunCancelled as stop:
             stopped = stop
+            if answer:
+                for event in self._shown(await answer.cut(), answer):
+                    yield event
         finally:
             self._count(step)
-            self.output = before + step.text
+            if answer:
+                await answer.aclose()
+            self.output = before + (answer.shown if answer else step.text)
             self._continues = step.end == "eom" and not step.calls and not step.malformed
         yield self._event(ev.StepFinished, step=step.number, end=step.end, usage=_usage_of(step))
+        if answer:
+            for event in self._settled(step, answer, begun):
+                yield event
         if stopped:
             raise stopped
 
-    async def _serve(self, calls: list[ToolCall], repeats: Repeats) -> AsyncGenerator[ev.Event, None]:
+    def _settled(self, step: Step, answer: ScreenedText, begun: Mark) -> Iterator[ev.Event]:
+        """Leave in the conversation only what was shown; where that is not all, say so and end the run."""
+        stop = answer.stopped
+        if stop and stop.action == "retry" and not answer.shown and self.screening.may_retry():
+            step.retry = why(stop)
+            return
+        if stop is None and answer.shown == step.text:
+            return
+        step.text = answer.shown
+        if stop:
+            told = self.screening.text("output")
+            told = f"\n\n{told}" if step.text else told
+            yield self._event(ev.TextDelta, text=told)
+            self.output += told
+            step.text += told
+            step.calls.clear()
+            step.malformed.clear()
+        self.conversation.rewind(begun)
+        self.conversation.append([step.message], self.model)
+        if stop:
+            raise Ended("blocked", why(stop))
+
+    async def _serve(self, step: Step, repeats: Repeats) -> AsyncGenerator[ev.Event, None]:
         """Every call of a message in order; whatever happens, each gets an answer in the transcript."""
+        calls = step.calls
         answers = {call.id: _answer(call, _UNRUN) for call in calls}
         service = Service(self.tools, self.limits, self.cancel, self.deps, self.approve, self.conversation.id)
         try:
-            for call in calls:
+            outcomes = await self.screening.calls(calls, self.tools)
+            for call, outcome in zip(calls, outcomes, strict=True):
+                for event in self._checked(outcome, call.id):
+                    yield event
+            step.retry = self.screening.retry(outcomes)
+            if step.retry:
+                return
+            for found in step.unshown:
+                yield self._event(ev.ToolCallDelta, index=found.index, text=found.text)
+            for call, outcome in zip(calls, outcomes, strict=True):
                 self._next_call()
-                yield self._event(
-                    ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments
-                )
+                refused = self.screening.refusal(call, outcome)
+                if refused is None:
+                    yield self._event(
+                        ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments
+                    )
                 answers[call.id] = _answer(call, _STOPPED)
-                async with aclosing(serve(call, service)) as pieces:
+                ask = outcome.reason if outcome.action == "ask" else None
+                async with aclosing(serve(call, service, refused=refused, ask=ask)) as pieces:
                     async for piece in pieces:
-                        if isinstance(piece, Served):
-                            answers[call.id] = repeats.answer(piece)
-                            yield self._event(ev.ToolCallFinished, **piece.report(answers[call.id]))
-                            if piece.undecided:
-                                yield self._event(
-                                    ev.ApprovalRequested,
-                                    call_id=call.id,
-                                    name=call.name,
-                                    arguments=call.arguments,
-                                )
-                                raise Ended("approval", piece.result.content)
-                        else:
+                        if not isinstance(piece, Served):
                             yield self._event(
                                 ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=piece[1]
                             )
+                            continue
+                        if refused is None:
+                            piece.result, outcome = await self.screening.result(call, piece.result)
+                            for event in self._checked(outcome, call.id):
+                                yield event
+                        answers[call.id] = repeats.answer(piece)
+                        yield self._event(ev.ToolCallFinished, **piece.report(answers[call.id]))
+                        if outcome.failed:
+                            raise Ended("blocked", why(outcome))
+                        if piece.undecided:
+                            yield self._event(
+                                ev.ApprovalRequested,
+                                call_id=call.id,
+                                name=call.name,
+                                arguments=call.arguments,
+                            )
+                            raise Ended("approval", piece.result.content)
                 if repeats.exceeded:
                     raise Ended("loop", f"{call.name} was called {repeats.times} times with the same result")
         finally:
-            self.conversation.append(list(answers.values()), self.model)
+            if not step.retry:
+                self.conversation.append(list(answers.values()), self.model)
 
-    def _found(self, found: ParseEvent) -> ev.TextDelta | ev.ToolCallDelta | None:
+    async def _found(self, found: ParseEvent, step: Step, answer: ScreenedText | None) -> Sequence[ev.Event]:
         if isinstance(found, TextDelta):
-            return self._event(ev.TextDelta, text=found.text)
+            if answer is None:
+                return (self._event(ev.TextDelta, text=found.text),)
+            return self._shown(await answer.feed(found.text), answer)
         if isinstance(found, ArgumentsDelta):
-            return self._event(ev.ToolCallDelta, index=found.index, text=found.text)
-        return None
+            if self.screening.shows_calls:
+                return (self._event(ev.ToolCallDelta, index=found.index, text=found.text),)
+            step.unshown.append(found)
+        return ()
+
+    def _shown(self, text: str, answer: ScreenedText) -> list[ev.Event]:
+        """What the screens said since, and the text that they let pass."""
+        events: list[ev.Event] = [
+            self._event(ev.GuardrailChecked, **report(check)) for check in answer.take_checks()
+        ]
+        if text:
+            events.append(self._event(ev.TextDelta, text=text))
+        return events
+
+    def _checked(self, outcome: Outcome, call_id: str | None = None) -> list[ev.Event]:
+        return [self._event(ev.GuardrailChecked, **report(check, call_id)) for check in outcome.checks]
+
+    def _rewind(self, begun: Mark, reason: str) -> ev.ModelRetried:
+        """Take back a message that the model shall write anew."""
+        self.conversation.rewind(begun)
+        self._anew += 1
+        return self._event(ev.ModelRetried, reason=reason)
 
     def _next_step(self) -> int:
         limit = self.limits.max_steps
