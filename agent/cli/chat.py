@@ -28,7 +28,8 @@ class Chat:
     """Answers lines: questions to the model, ``/commands``, and ``!code`` for the Python of the conversation.
 
     ``last_call`` is the latest finished call; ``last_question`` what ``/retry`` asks again; ``speed`` is in
-    sampled tokens a second, 0.0 before the first answer; ``attached`` are files for the next question.
+    sampled tokens a second, 0.0 before the first answer; ``attached`` are files for the next question,
+    ``usage`` the sum over all questions.
     """
 
     def __init__(self, session: Session, terminal: Terminal) -> None:
@@ -39,6 +40,7 @@ class Chat:
         self.last_question: str | None = None
         self.attached: list[Path] = []
         self.speed = 0.0
+        self.usage = ev.Usage()
 
     def take(self, line: str) -> bool:
         """Deal with one entry; False when the user wants to leave."""
@@ -72,13 +74,17 @@ class Chat:
         self.say(f"error: {text}", "red")
 
     def ask(self, question: str) -> None:
-        """Put a question to the model and show what happens until the answer has ended."""
+        """Put a question to the model with the files that it names."""
         self.last_question = question
         paths = list(dict.fromkeys([*self.attached, *named_in(question)]))
         whole, lines = self.session.with_files(question, paths)
         self.attached.clear()
         for line in lines:
             self.say(line)
+        self.put(whole)
+
+    def put(self, whole: str) -> None:
+        """Put a question to the model as it stands, and show what happens until the answer has ended."""
         display = Display(self._sink(), self.terminal, hint=", /last shows all")
         with closing(self.session.ask(whole)) as events:
             for event in events:
@@ -173,6 +179,7 @@ class Chat:
 
     def _conclude(self, finished: ev.RunFinished) -> None:
         usage = finished.usage
+        self.usage = _sum(self.usage, usage)
         if usage.decode_seconds > 0:
             self.speed = usage.output_tokens / usage.decode_seconds
         if finished.stop_reason == "cancelled":
@@ -195,3 +202,7 @@ class Chat:
                 self.say(f"saved {path}")
         except OSError as error:
             self.complain(f"what the code produced could not be saved: {error}")
+
+
+def _sum(one: ev.Usage, other: ev.Usage) -> ev.Usage:
+    return ev.Usage(**{name: getattr(one, name) + getattr(other, name) for name in ev.Usage.model_fields})

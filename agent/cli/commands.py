@@ -1,9 +1,13 @@
 """The slash commands of a conversation, as one table."""
 
+import base64
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from .attachments import read
 
 if TYPE_CHECKING:
     from .chat import Chat
@@ -149,7 +153,7 @@ def _retry(chat: "Chat", rest: str) -> None:
     if question is None:
         chat.complain("there is nothing to ask again")
     else:
-        chat.ask(question)
+        chat.put(question)
 
 
 def _clear(chat: "Chat", rest: str) -> None:
@@ -164,6 +168,47 @@ def _tokens(chat: "Chat", rest: str) -> None:
     full, empty = chat.terminal.symbol("█", "#"), chat.terminal.symbol("░", ".")
     chat.say(
         f"{full * filled}{empty * (_BAR - filled)}  {used:,} of {total:,} tokens, {total - used:,} free", ""
+    )
+
+
+def _attach(chat: "Chat", rest: str) -> None:
+    if rest:
+        path = Path(rest.strip("\"'")).expanduser()
+        read([path])
+        chat.attached.append(path)
+    chat.say(
+        "\n".join(f"{path} comes with the next question" for path in chat.attached) or "nothing is attached"
+    )
+
+
+def _edit(chat: "Chat", rest: str) -> None:
+    import click
+
+    written = click.edit(rest or chat.last_question or "", extension=".md")
+    if written is None or not written.strip():
+        chat.say("nothing was sent")
+    else:
+        chat.ask(written.strip())
+
+
+def _copy(chat: "Chat", rest: str) -> None:
+    answers = [m.content for m in chat.session.conversation.messages if m.role == "assistant" and m.content]
+    if not answers:
+        chat.complain("there is no answer to copy")
+        return
+    # The terminal's own request (OSC 52) reaches the clipboard of the person's machine, over SSH too.
+    data = base64.b64encode(answers[-1].encode()).decode("ascii")
+    chat.terminal.stream.write(f"\x1b]52;c;{data}\a")
+    chat.terminal.stream.flush()
+    chat.say("sent the last answer to the clipboard, where the terminal allows it")
+
+
+def _stats(chat: "Chat", rest: str) -> None:
+    used = chat.usage
+    chat.say(
+        f"{used.prompt_tokens:,} tokens read, {used.output_tokens:,} written, {used.tool_calls:,} tool calls, "
+        f"{used.seconds:.1f} s" + (f", {chat.speed:.1f} tokens/s in the last answer" if chat.speed else ""),
+        "",
     )
 
 
@@ -186,5 +231,11 @@ COMMANDS: Final[dict[str, Command]] = {
     "clear": Command("clear", "forget the conversation", _clear),
     "tokens": Command("tokens", "how full the context is", _tokens),
     "last": Command("last", "show the last tool call whole", _last),
+    "attach": Command(
+        "attach [FILE]", "have a file come with the next question; @FILE in it does too", _attach
+    ),
+    "edit": Command("edit [TEXT]", "write a question in $EDITOR (also Ctrl-X Ctrl-E)", _edit),
+    "copy": Command("copy", "copy the last answer", _copy),
+    "stats": Command("stats", "tokens, calls and time so far", _stats),
     "quit": Command("quit", "leave (Ctrl-D)", _quit),
 }

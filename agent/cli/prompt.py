@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -25,8 +25,8 @@ _MARGIN = 4  # columns that the prompt itself and the cursor take
 class Editor:
     """Reads entries from the terminal.
 
-    ``toolbar`` gives the line at the bottom of the screen; ``commands`` are completed after a ``/``. Enter ends
-    an entry; Alt-Enter and Ctrl-J begin a new line; a paste of several lines stays one entry.
+    ``toolbar`` gives the line at the bottom of the screen; ``commands`` are completed after a ``/``, paths after
+    ``@``. Enter ends an entry; Alt-Enter and Ctrl-J begin a new line; a paste of several lines stays one entry.
     """
 
     def __init__(self, terminal: Terminal, toolbar: Callable[[], str], commands: Iterable[str]) -> None:
@@ -37,7 +37,7 @@ class Editor:
             multiline=True,
             bottom_toolbar=lambda: toolbar()[: terminal.width - 1],
             auto_suggest=AutoSuggestFromHistory(),
-            completer=SlashCompleter(tuple(commands)),
+            completer=EntryCompleter(tuple(commands)),
             complete_while_typing=False,
             enable_open_in_editor=True,
             enable_history_search=True,
@@ -100,18 +100,28 @@ def open_history() -> History:
         return InMemoryHistory()
 
 
-class SlashCompleter(Completer):
-    """Completes the name of a slash command."""
+class EntryCompleter(Completer):
+    """Completes the name of a slash command, and paths after ``@`` and after commands that take a file."""
 
-    def __init__(self, commands: tuple[str, ...]) -> None:
+    def __init__(self, commands: tuple[str, ...], with_paths: tuple[str, ...] = ("attach", "model")) -> None:
         self._commands = commands
+        self._with_paths = with_paths
+        self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        text = document.text
-        if text.startswith("/") and " " not in text:
-            for name in self._commands:
-                if name.startswith(text[1:]):
-                    yield Completion(f"/{name}", start_position=-len(text))
+        text = document.text_before_cursor
+        if text.startswith("/") and not text.startswith("//"):
+            name, space, rest = text[1:].partition(" ")
+            if not space:
+                for command in self._commands:
+                    if command.startswith(name):
+                        yield Completion(f"/{command}", start_position=-len(text))
+            elif name in self._with_paths:
+                yield from self._paths.get_completions(Document(rest), complete_event)
+            return
+        word = text.rpartition(" ")[2].rpartition("\n")[2]
+        if word.startswith("@"):
+            yield from self._paths.get_completions(Document(word[1:]), complete_event)
 
 
 def _bindings() -> KeyBindings:

@@ -179,3 +179,59 @@ def test_a_model_that_fails_is_an_error_line_and_the_chat_goes_on(chat: Callable
 
 def test_quit_leaves(chat: Callable[..., Chat]) -> None:
     assert chat("unused").take("/quit") is False
+
+
+def test_an_attached_file_comes_with_the_next_question_only(
+    chat: Callable[..., Chat], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("alpha")
+    one = chat("first", "second")
+    assert "nothing is attached" in entered(one, "/attach")
+    assert "comes with the next" in entered(one, f"/attach {tmp_path / 'notes.txt'}")
+    entered(one, "one")
+    entered(one, "two")
+    asked = [m.content for m in one.session.conversation.messages if m.role == "user"]
+    assert asked == ["File notes.txt:\n```\nalpha\n```\n\none", "two"]
+    assert "is not there" in " ".join(entered(one, "/attach nowhere.txt").split())
+
+
+def test_asking_again_reads_no_file_that_only_a_file_names(
+    chat: Callable[..., Chat], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.txt").write_text("the secret")
+    (tmp_path / "notes.txt").write_text("see @secret.txt")
+    one = chat("first", "second")
+    entered(one, "what says @notes.txt?")
+    before = one.session.conversation.messages[-2].content
+    entered(one, "/retry")
+    assert one.session.conversation.messages[-2].content == before
+    assert "the secret" not in before
+
+
+def test_the_last_answer_is_copied_through_the_terminal(chat: Callable[..., Chat]) -> None:
+    one = chat("It is **42**.")
+    assert "no answer to copy" in entered(one, "/copy")
+    entered(one, "what is it?")
+    assert "\x1b]52;c;SXQgaXMgKio0MioqLg==\a" in entered(one, "/copy")
+
+
+def test_stats_add_up(chat: Callable[..., Chat]) -> None:
+    one = chat("first", "second")
+    entered(one, "one")
+    after_one = one.usage
+    entered(one, "two")
+    assert one.usage.output_tokens > after_one.output_tokens
+    assert f"{one.usage.output_tokens:,} written, 0 tool calls" in " ".join(entered(one, "/stats").split())
+
+
+def test_a_question_is_written_in_the_editor(
+    chat: Callable[..., Chat], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\necho "and why?" >> "$1"\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    one = chat("Because.")
+    entered(one, "/edit What is it")
+    assert one.session.conversation.messages[-2].content == "What is it\nand why?"

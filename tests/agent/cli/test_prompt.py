@@ -10,7 +10,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from arriero.agent.cli.prompt import Editor, PrivateHistory, SlashCompleter, open_history
+from arriero.agent.cli.prompt import Editor, EntryCompleter, PrivateHistory, open_history
 from arriero.agent.cli.terminal import Terminal
 
 
@@ -44,7 +44,27 @@ def test_keys_make_one_entry(typed: str, expected: str, keys: PipeInput, editor:
     ("text", "expected"), [("/u", ["/undo"]), ("/", ["/help", "/undo"]), ("/undo x", []), ("hello", [])]
 )
 def test_names_of_commands_are_completed(text: str, expected: list[str]) -> None:
-    found = SlashCompleter(("help", "undo")).get_completions(Document(text), CompleteEvent())
+    found = EntryCompleter(("help", "undo")).get_completions(Document(text), CompleteEvent())
+    assert [completion.text for completion in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sum up @no", ["tes.txt"]),
+        ("two\nlines @no", ["tes.txt"]),
+        ("/attach no", ["tes.txt"]),
+        ("/undo no", []),
+        ("//etc @no", ["tes.txt"]),
+        ("me@no", []),
+    ],
+)
+def test_paths_are_completed(
+    text: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    found = EntryCompleter(("undo", "attach")).get_completions(Document(text), CompleteEvent())
     assert [completion.text for completion in found] == expected
 
 
