@@ -6,11 +6,38 @@ from typing import Any
 
 from . import llama_lib
 from .base import ModelError
+from .settings import EngineSettings
 
-BATCH = 512  # rows of one decode; also the ubatch, so that a GPU is interrupted within tens of milliseconds
+BATCH = (
+    512  # rows of one decode; on a GPU also computed at once, tens of milliseconds in which nothing stops it
+)
+PROCESSOR_ROWS = 128  # rows that a processor computes at once: as fast as more, in less memory
+SCORES = (
+    512 << 20
+)  # bytes that the attention scores of rows computed at once may take without flash attention
+
+GGML_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}  # ggml.h, enum ggml_type
+FLASH_AUTO, FLASH_OFF, FLASH_ON = -1, 0, 1  # llama.h, enum llama_flash_attn_type
 
 ABORTED = 2  # llama.h, llama_decode: positive codes are recoverable, below -1 the context is lost
 FATAL = -2
+
+
+def flash_attention(settings: EngineSettings, *, offloaded: bool) -> int:
+    """llama.cpp's flash attention setting."""
+    if settings.flash_attention is not None:
+        return FLASH_ON if settings.flash_attention else FLASH_OFF
+    if settings.cache_type != "f16":
+        return FLASH_ON
+    return FLASH_AUTO if offloaded else FLASH_OFF
+
+
+def rows_at_once(length: int, heads: int, *, scored: bool) -> int:
+    """Rows that a processor computes at once, such that their attention ``scored`` in memory stays in bounds."""
+    rows = PROCESSOR_ROWS
+    while scored and rows > 16 and rows * heads * length * 4 > SCORES:
+        rows //= 2
+    return rows
 
 
 class AbortFlag:
@@ -39,19 +66,32 @@ class Context:
     """``sequences`` separate streams of up to ``length`` tokens each; the methods are for one thread.
 
     Streams of their own (``kv_unified`` off) keep the attention of one conversation from running over the
-    cells of the others. ``length`` may come out larger than asked for: llama.cpp rounds up.
+    cells of the others. ``length`` may come out larger than asked for: llama.cpp rounds up. ``heads`` is the
+    model's number of attention heads, ``offloaded`` says that layers of it are on a GPU.
     """
 
     def __init__(
-        self, lib: Any, model: Any, *, length: int, sequences: int, threads: int, abort: AbortFlag
+        self,
+        lib: Any,
+        model: Any,
+        settings: EngineSettings,
+        *,
+        length: int,
+        heads: int,
+        offloaded: bool,
+        abort: AbortFlag,
     ) -> None:
         self._lib = lib
+        sequences, flash = settings.sequences, flash_attention(settings, offloaded=offloaded)
         params = lib.llama_context_default_params()
         params.n_ctx = length * sequences
-        params.n_batch = params.n_ubatch = BATCH
+        params.n_batch = BATCH
+        params.n_ubatch = BATCH if offloaded else rows_at_once(length, heads, scored=flash == FLASH_OFF)
         params.n_seq_max = sequences
         params.n_outputs_max = sequences  # otherwise logits are reserved for every row of a batch
-        params.n_threads = params.n_threads_batch = threads
+        params.n_threads = params.n_threads_batch = settings.threads
+        params.flash_attn_type = flash
+        params.type_k = params.type_v = GGML_TYPES[settings.cache_type]
         params.kv_unified = False
         params.no_perf = True
         abort.install(lib, params)

@@ -16,6 +16,7 @@ from .gguf import GGUFInfo
 from .grammar.guide import Guide
 from .logprobs import MOST_LOGPROBS, log_probabilities
 from .sampler import GuidedSampler, make_sampler
+from .settings import EngineSettings
 from .slots import Choice, Slot, choose
 from .vocab import TextDecoder, Vocab
 
@@ -26,26 +27,24 @@ SHARED_CHUNK = 128  # rows of prompt in one decode while other conversations are
 class Engine:
     """Loads a model on a thread of its own and generates there until closed; all methods are thread-safe.
 
-    ``length`` bounds each conversation, in tokens. ``sequences`` conversations keep their keys and values;
-    more wait their turn. The constructor returns when the model is loaded; ``on_progress`` is called on the
-    engine's thread with fractions from 0 to 1. Raises ModelError.
+    The constructor returns when the model is loaded; ``on_progress`` is called on the engine's thread with
+    fractions from 0 to 1. Raises ModelError.
     """
 
     def __init__(
         self,
         info: GGUFInfo,
+        settings: EngineSettings,
         *,
-        length: int,
-        sequences: int = 1,
-        threads: int = 1,
-        gpu_layers: int = -1,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        self.length = length
+        settings.check(info)
+        self.length = settings.length
         self.stats = EngineStats()
         self._info = info
-        self._settings = (gpu_layers, threads, on_progress)
-        self._slots = [Slot(index) for index in range(sequences)]
+        self._settings = settings
+        self._on_progress = on_progress
+        self._slots = [Slot(index) for index in range(settings.sequences)]
         self._clock = itertools.count(1)
         self._abort = AbortFlag()
         self._changed = threading.Condition()
@@ -156,10 +155,10 @@ class Engine:
             self._loaded.set()
 
     def _load(self) -> None:
-        gpu_layers, self._threads, on_progress = self._settings
-        lib = self._lib
+        lib, on_progress = self._lib, self._on_progress
         params = lib.llama_model_default_params()
-        params.n_gpu_layers = gpu_layers
+        params.n_gpu_layers = self._settings.gpu_layers
+        self._offloaded = bool(params.n_gpu_layers and lib.llama_supports_gpu_offload())
 
         def progress(fraction: float, _data: object) -> bool:
             try:
@@ -183,9 +182,10 @@ class Engine:
         return Context(
             self._lib,
             self._model,
+            self._settings,
             length=length,
-            sequences=len(self._slots),
-            threads=self._threads,
+            heads=self._info.heads,
+            offloaded=self._offloaded,
             abort=self._abort,
         )
 

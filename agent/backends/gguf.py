@@ -96,14 +96,26 @@ class GGUFInfo:
         return self.number("context_length")
 
     @property
+    def heads(self) -> int:
+        """Attention heads of a layer; at least 1."""
+        return self.number("attention.head_count") or 1
+
+    @property
+    def head_length(self) -> int:
+        """Values in the key of one head."""
+        return self.number("attention.key_length") or self.number("embedding_length") // self.heads
+
+    @property
+    def kv_values_per_layer(self) -> int:
+        """Values that one layer keeps for one token: key-value heads x (key + value length)."""
+        kv_heads = self.number("attention.head_count_kv") or self.heads
+        values = self.number("attention.value_length") or self.number("embedding_length") // self.heads
+        return kv_heads * (self.head_length + values)
+
+    @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes that one token takes in an f16 cache: layers x key-value heads x (key + value length) x 2."""
-        heads = self.number("attention.head_count") or 1
-        kv_heads = self.number("attention.head_count_kv") or heads
-        length = self.number("embedding_length") // heads
-        keys = self.number("attention.key_length") or length
-        values = self.number("attention.value_length") or length
-        return self.number("block_count") * kv_heads * (keys + values) * 2
+        """Bytes that one token takes in an f16 cache: layers x values of a layer x 2."""
+        return self.number("block_count") * self.kv_values_per_layer * 2
 
     def text(self, key: str) -> str:
         """The string at ``key``; "" if it is missing or no string."""

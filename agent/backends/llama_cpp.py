@@ -15,6 +15,7 @@ from .generation import EngineStats
 from .gguf import GGUFInfo
 from .grammar import Grammars, Guide
 from .mailbox import Mailbox
+from .settings import CacheType, EngineSettings
 from .threads import usable_cpus
 
 DEFAULT_CONTEXT = 32_768  # tokens; memory is taken only as conversations grow
@@ -28,8 +29,9 @@ class LlamaCppModel:
     ``n_ctx`` bounds a conversation in tokens: by default what the model was trained for, at most 32,768.
     ``n_threads`` defaults to the processors that this process may use; ``n_gpu_layers`` -1 puts all layers on
     a GPU if the library was built for one. ``n_parallel`` conversations generate at once and are remembered.
-    ``seed`` makes requests without a seed of their own repeatable. The constructor returns when the model is
-    loaded; ``on_progress`` is told fractions meanwhile, on another thread. Raises ModelError.
+    ``cache_type`` (``f16``, ``q8_0``, ``q4_0``) and ``flash_attention`` are those of EngineSettings. ``seed``
+    makes requests without a seed of their own repeatable. The constructor returns when the model is loaded;
+    ``on_progress`` is told fractions meanwhile, on another thread. Raises ModelError.
     """
 
     def __init__(
@@ -40,6 +42,8 @@ class LlamaCppModel:
         n_threads: int | None = None,
         n_gpu_layers: int = -1,
         n_parallel: int = 1,
+        cache_type: CacheType = "f16",
+        flash_attention: bool | None = None,
         seed: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
@@ -49,10 +53,14 @@ class LlamaCppModel:
         self._seeds = None if seed is None else random.Random(seed)  # noqa: S311
         self.engine = Engine(
             self.info,
-            length=n_ctx or min(self.info.context_length, DEFAULT_CONTEXT),
-            sequences=n_parallel,
-            threads=n_threads or usable_cpus(),
-            gpu_layers=n_gpu_layers,
+            EngineSettings(
+                length=n_ctx or min(self.info.context_length, DEFAULT_CONTEXT),
+                sequences=n_parallel,
+                threads=n_threads or usable_cpus(),
+                gpu_layers=n_gpu_layers,
+                cache_type=cache_type,
+                flash_attention=flash_attention,
+            ),
             on_progress=on_progress,
         )
         self._grammars = Grammars(self.engine.vocab)

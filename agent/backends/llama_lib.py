@@ -32,7 +32,7 @@ _FIELDS = {
     "llama_model_params": ("n_gpu_layers", "vocab_only", "progress_callback"),
     "llama_context_params": (
         "n_ctx", "n_batch", "n_ubatch", "n_seq_max", "n_outputs_max", "n_threads", "n_threads_batch",
-        "flash_attn_type", "abort_callback", "abort_callback_data", "no_perf", "kv_unified",
+        "flash_attn_type", "type_k", "type_v", "abort_callback", "abort_callback_data", "no_perf", "kv_unified",
     ),
     "llama_batch": ("n_tokens", "token", "embd", "pos", "n_seq_id", "seq_id", "logits"),
 }  # fmt: skip

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from arriero.agent.backends import ContextOverflow, ModelError, Sampling, Token
 from arriero.agent.backends.engine import Engine
 from arriero.agent.backends.gguf import GGUFInfo
+from arriero.agent.backends.settings import EngineSettings
 from arriero.agent.backends.slots import Slot, choose, common_prefix
 
 from .tiny_gguf import token_id, write_tiny_gguf
@@ -64,8 +66,8 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> float:
 
 @pytest.fixture
 def make(request: pytest.FixtureRequest) -> Callable[..., Engine]:
-    def build(path: Path, *, length: int = 8192, sequences: int = 1) -> Engine:
-        engine = Engine(GGUFInfo.read(path), length=length, sequences=sequences)
+    def build(path: Path, *, length: int = 8192, **settings: Any) -> Engine:
+        engine = Engine(GGUFInfo.read(path), EngineSettings(length, **settings))
         request.addfinalizer(engine.close)
         return engine
 
@@ -181,7 +183,7 @@ def test_prompts_that_cannot_be(tiny: Path, make: Callable[..., Engine], bad: li
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     path = write_tiny_gguf(tmp_path_factory.mktemp("slow") / "m.gguf", context_length=65536)
-    engine = Engine(GGUFInfo.read(path), length=65536)
+    engine = Engine(GGUFInfo.read(path), EngineSettings(65536))
     yield engine
     engine.close()
 
@@ -305,7 +307,8 @@ import time
 from arriero.agent.backends import Sampling
 from arriero.agent.backends.engine import Engine
 from arriero.agent.backends.gguf import GGUFInfo
-engine = Engine(GGUFInfo.read({str(tiny)!r}), length=8192)
+from arriero.agent.backends.settings import EngineSettings
+engine = Engine(GGUFInfo.read({str(tiny)!r}), EngineSettings(8192))
 if {phase!r} != "idle":
     engine.submit([1] * (8000 if {phase!r} == "reading" else 1), Sampling(), lambda item: None)
     time.sleep(0.05)

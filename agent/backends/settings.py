@@ -1,0 +1,58 @@
+"""How an engine is to compute: everything that is decided before a model is loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from .base import ModelError
+from .gguf import GGUFInfo
+
+CacheType = Literal["f16", "q8_0", "q4_0"]
+CACHE_TYPES: tuple[CacheType, ...] = get_args(CacheType)
+# bytes of a block of 32 values; ggml.h numbers the types 1, 8 and 2
+CACHE_BLOCKS: dict[CacheType, int] = {"f16": 64, "q8_0": 34, "q4_0": 18}
+
+MOST_SEQUENCES = 64  # ggml's own bound is 256; each takes memory for a stream of its own
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Settings of an engine.
+
+    ``length`` bounds each conversation, in tokens. ``sequences`` conversations keep their keys and values;
+    more wait their turn, and idle ones are parked: their keys and values are moved into up to ``parked_bytes``
+    of host memory (512 MiB), what falls out of there into up to ``folder_bytes`` of files in ``parked_folder``
+    (None: it is forgotten). ``gpu_layers`` -1 puts all of them on a GPU if the library was built for one.
+
+    ``cache_type`` is how keys and values are kept: ``f16``, or ``q8_0`` and ``q4_0`` for a half and a quarter
+    of the memory, on a processor at a half of the speed. ``flash_attention`` None lets llama.cpp decide on a
+    GPU, and is off on a processor: there it is slower for 2 to 64 rows (measured: up to 2.1 times at 4,096
+    tokens), except that quantised caches need it. ``deterministic`` computes each conversation by itself in
+    fixed pieces, so that its tokens do not depend on what else runs; several at once are slower then.
+    """
+
+    length: int
+    sequences: int = 1
+    threads: int = 1
+    gpu_layers: int = -1
+    cache_type: CacheType = "f16"
+    flash_attention: bool | None = None
+    deterministic: bool = False
+    parked_bytes: int = 512 << 20
+    parked_folder: Path | None = None
+    folder_bytes: int = 4 << 30
+
+    def check(self, info: GGUFInfo) -> None:
+        """Raise ModelError for settings that this model cannot have, before anything is loaded."""
+        if self.cache_type not in CACHE_TYPES:
+            raise ModelError(f"cache_type must be one of {', '.join(CACHE_TYPES)}, not {self.cache_type!r}")
+        if self.cache_type != "f16":
+            if self.flash_attention is False:
+                raise ModelError(f"a {self.cache_type} cache needs flash attention; leave it on, or use f16")
+            if info.head_length % 32:
+                raise ModelError(
+                    f"a {self.cache_type} cache needs heads of a multiple of 32 values, and this model's have "
+                    f"{info.head_length}; use f16"
+                )
+        if self.parked_bytes < 0 or self.folder_bytes < 0:
+            raise ModelError("parked_bytes and folder_bytes cannot be negative; 0 parks nothing")
