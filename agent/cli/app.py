@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from . import config_commands
+from . import config_commands, model_commands
 from .options import CONTEXT, with_options
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
@@ -98,6 +98,7 @@ def cli(ctx: click.Context) -> None:
 
 cli.add_command(config_commands.config)
 cli.add_command(config_commands.completion)
+cli.add_command(model_commands.models)
 
 
 @cli.command(_DEFAULT, context_settings={**CONTEXT, "ignore_unknown_options": False})

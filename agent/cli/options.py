@@ -16,8 +16,9 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
         envvar="ARRIERO_MODEL",
         default="bundled",
         show_default=True,
-        metavar="FILE",
-        help="A Llama 3.x Instruct GGUF file; or bundled, or script:FILE to replay raw answers.",
+        metavar="MODEL",
+        help="A Llama 3.x Instruct GGUF file, a name from: arriero models list, or a server's http://HOST:PORT; "
+        "or bundled, or script:FILE to replay raw answers.",
     ),
     click.option(
         "-s",

@@ -1,20 +1,19 @@
 """Puts a model, tools and an agent together as the settings say, and takes them apart again."""
 
 import asyncio
-import difflib
 import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arriero.agent.agent import DEFAULT_INSTRUCTIONS, Agent
-from arriero.agent.backends import LlamaCppModel, Model, Sampling
+from arriero.agent.backends import Model, Sampling
 from arriero.agent.events import Event
 from arriero.agent.limits import Limits
+from arriero.agent.store import StoreError, open_model
 from arriero.prompts import Segment
 from arriero.tools import Tool, ToolError
 
@@ -290,21 +289,7 @@ def load_model(settings: Settings, on_progress: Progress = lambda fraction: None
     if settings.model.startswith(SCRIPT):
         path = Path(settings.model.removeprefix(SCRIPT)).expanduser()
         return ScriptFile(path, settings.context or 1_000_000)
-    if settings.model == BUNDLED:
-        file = resources.files("arriero.agent.models") / "bundled.gguf"
-        if not file.is_file():
-            raise NotReady("this installation lacks the bundled model; try: arriero -m PATH/TO/MODEL.gguf")
-        with resources.as_file(file) as path:
-            return LlamaCppModel(path, n_ctx=settings.context, on_progress=on_progress)
-    path = Path(settings.model).expanduser()
-    if not path.exists():
-        raise NotReady(f"there is no model file {settings.model}; {_nearest(path)}")
-    return LlamaCppModel(path, n_ctx=settings.context, on_progress=on_progress)
-
-
-def _nearest(path: Path) -> str:
-    beside = [file.name for file in path.parent.glob("*.gguf")] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {path.parent / close[0]}?"
-    return "give the path of a GGUF file, or leave -m out to use the bundled model"
+    try:
+        return open_model(settings.model, context=settings.context, on_progress=on_progress)
+    except StoreError as error:
+        raise NotReady(str(error)) from error
