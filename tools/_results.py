@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ _MAGIC = (
 def as_result(value: Any, *, name: str) -> ToolResult:
     """Write what the function ``name`` returned as a tool result.
 
-    A str is taken as it is. Bytes, an Artifact and a Path (the file that it leads to, at most 64 MiB) become
-    artifacts that the text names; a list or tuple with one of these is written part by part. Everything else
+    A str is taken as it is, with half surrogate pairs as U+FFFD. Bytes, an Artifact, a Path (the file that it
+    leads to, at most 64 MiB) and an object with a ``_repr_png_`` (IPython's protocol: Pillow's images have it)
+    become artifacts that the text names; a list or tuple with one of these is written part by part. Everything else
     becomes JSON with non-ASCII characters kept (as in llama-agentic-system's client for custom tools). Raises
     TypeError for what has no form as JSON, OSError for a file that cannot be read, ValueError for one that is
     too large.
@@ -32,20 +34,25 @@ def as_result(value: Any, *, name: str) -> ToolResult:
         case ToolResult():
             return value
         case str():
-            return ToolResult(value)
+            return ToolResult(_whole(value))
         case bytes() | bytearray():
             return as_result(_of_bytes(bytes(value), name), name=name)
         case Artifact():
             return ToolResult(f"[{value.name}: {value.mime}, {len(value.data)} bytes]", (value,))
         case Path():
             return as_result(_of_file(value), name=name)
-        case list() | tuple() if any(isinstance(part, Artifact | bytes | Path) for part in value):
+        case Iterator() | AsyncIterator():
+            # It may never end, and reading it here would hold up everything else.
+            raise TypeError(f"{name} returned a {type(value).__name__}; return a list of what it yields")
+        case object(_repr_png_=draw) if not isinstance(value, type):
+            return as_result(_drawn(draw, name), name=name)
+        case list() | tuple() if any(map(_is_part, value)):
             parts = [as_result(part, name=name) for part in value]
             return ToolResult(
                 "\n".join(part.content for part in parts), tuple(a for part in parts for a in part.artifacts)
             )
     try:
-        return ToolResult(json.dumps(to_jsonable_python(value, fallback=_plain), ensure_ascii=False))
+        return ToolResult(_whole(json.dumps(to_jsonable_python(value, fallback=_plain), ensure_ascii=False)))
     except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"what {name} returned cannot be written as JSON: {error}") from None
 
@@ -61,10 +68,33 @@ def _of_bytes(data: bytes, name: str) -> Artifact:
 
 
 def _of_file(path: Path) -> Artifact:
-    if path.stat().st_size > _FILE_LIMIT:
+    if path.exists() and not path.is_file():
+        # A device or a pipe may have no end, and to open one can already block.
+        raise ValueError(f"{path.name} is not a plain file")
+    with path.open("rb") as file:
+        data = file.read(_FILE_LIMIT + 1)
+    if len(data) > _FILE_LIMIT:
         raise ValueError(f"the file {path.name} is larger than {_FILE_LIMIT // 2**20} MiB")
-    mime = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return Artifact(path.name, mime, path.read_bytes())
+    return Artifact(path.name, mimetypes.guess_type(path.name)[0] or "application/octet-stream", data)
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, Artifact | bytes | bytearray | Path | ToolResult) or hasattr(value, "_repr_png_")
+
+
+def _drawn(draw: Any, name: str) -> Artifact:
+    data = draw()
+    if not isinstance(data, bytes):
+        raise TypeError(f"what {name} returned cannot be written as PNG")
+    return Artifact(f"{name}.png", "image/png", data)
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _plain(value: Any) -> Any:

@@ -6,9 +6,11 @@ the Google, NumPy or Sphinx style.
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Generic,
@@ -33,10 +35,21 @@ from ._results import as_result
 from .base import Effect, ModelRetry, RunContext, Tool, ToolContext, ToolResult
 from .threads import Places, in_thread
 
+if TYPE_CHECKING:
+    from .processes import Processes
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Approval: TypeAlias = bool | Callable[[dict[str, Any]], bool]
+
+# Whether the function is async, and whether it runs in a process: what becomes of a call that overran its time.
+_WHEN_LATE = {
+    (True, False): "was stopped",
+    (False, False): "was left to finish by itself: it may still do what was asked",
+    (True, True): "its process was killed",
+    (False, True): "its process was killed",
+}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
@@ -58,8 +71,9 @@ class FunctionTool(Tool, Generic[P, R]):
         timeout: float | None = None,
         approval: Approval = False,
         max_concurrency: int | None = None,
+        process: bool = False,
     ) -> None:
-        self._function: Callable[..., Any] = function
+        self.function: Callable[..., Any] = function
         name = name or str(getattr(function, "__name__", ""))
         if not _NAME.fullmatch(name):
             raise ToolDefinitionError(
@@ -76,6 +90,8 @@ class FunctionTool(Tool, Generic[P, R]):
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004
         )
+        self._processes = _processes(function, name, self._context_name) if process else None
+        self.when_late = _WHEN_LATE[self._is_async, process]
         self.effect = effect
         self.timeout = timeout
         self._approval = approval
@@ -89,7 +105,7 @@ class FunctionTool(Tool, Generic[P, R]):
             update_wrapper(self, function, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        value: R = self._function(*args, **kwargs)
+        value: R = self.function(*args, **kwargs)
         return value
 
     def __repr__(self) -> str:
@@ -103,19 +119,33 @@ class FunctionTool(Tool, Generic[P, R]):
         """Check and coerce the arguments, call the function, and write what it returned.
 
         A function that is not async runs in a thread of its own; when the call is cancelled the thread is left
-        to finish alone, and keeps its place under ``max_concurrency`` until it has. Raises ModelRetry for
-        arguments that do not fit, else whatever the function raises.
+        to finish alone, and keeps its place under ``max_concurrency`` until it has. One made with ``process``
+        runs in another process, which a cancelled call kills. Raises ModelRetry for arguments that do not fit,
+        else whatever the function raises (from a process, ToolError with its text).
         """
         values = self._validated(arguments)
         if self._context_name is not None:
             values[self._context_name] = context
-        call = partial(self._function, **values)
+        call = partial(self.function, **values)
         if self._places:
             await self._places.acquire()
         try:
+            if self._processes:
+                return await self._elsewhere(self._processes, arguments)
             return await (self._awaited(call) if self._is_async else self._threaded(call))
         except SystemExit as error:
             raise RuntimeError(f"the tool tried to end the program, with code {error.code}") from None
+
+    async def aclose(self) -> None:
+        """End the processes of a tool made with ``process``."""
+        if self._processes:
+            self._processes.close()
+
+    async def _elsewhere(self, processes: "Processes", arguments: dict[str, Any]) -> ToolResult:
+        try:
+            return await processes.run(arguments)
+        finally:
+            self._release()
 
     async def _awaited(self, call: Callable[[], Any]) -> ToolResult:
         try:
@@ -155,6 +185,7 @@ def tool(
     timeout: float | None = None,
     approval: Approval = False,
     max_concurrency: int | None = None,
+    process: bool = False,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -166,16 +197,21 @@ def tool(
     timeout: float | None = None,
     approval: Approval = False,
     max_concurrency: int | None = None,
+    process: bool = False,
 ) -> FunctionTool[P, R] | Callable[[Callable[P, R]], FunctionTool[P, R]]:
     """Make a tool from a function, sync or async, with annotated parameters.
 
     ``name`` and ``description`` default to the function's own; ``effect`` says whether a call may be repeated
     after a crash; ``timeout`` is in seconds, None leaves it to the loop. ``approval`` is True, or a function of
     the arguments that says so, for calls that a person must agree to. ``max_concurrency`` calls at most run at
-    one time, the others wait (within their timeout). A parameter annotated ``RunContext[…]`` is given the
-    context of the call and hidden from the model. The function returns a str, anything that can be written as
-    JSON, a pydantic model, bytes, a Path to a file, an Artifact, a list of these, or a ToolResult. Raises
-    ToolDefinitionError, at once, for a signature that a model cannot fill.
+    one time, the others wait (within their timeout). ``process`` runs the function, which must stand at the top
+    of a module, in another process that is killed when its time is over; without it a function that is not async
+    runs in a thread, which can only be abandoned.
+
+    A parameter annotated ``RunContext[…]`` is given the context of the call and hidden from the model. The
+    function returns a str, anything that can be written as JSON, a pydantic model, bytes, an image that can write
+    itself as PNG, a Path to a file, an Artifact, a list of these, or a ToolResult. Raises ToolDefinitionError, at
+    once, for a signature that a model cannot fill.
     """
 
     def decorate(function: Callable[P, R]) -> FunctionTool[P, R]:
@@ -187,6 +223,7 @@ def tool(
             timeout=timeout,
             approval=approval,
             max_concurrency=max_concurrency,
+            process=process,
         )
 
     return decorate if function is None else decorate(function)
@@ -293,6 +330,21 @@ def _context_parameter(function: Callable[..., Any], name: str) -> str | None:
     if len(found) > 1:
         raise ToolDefinitionError(f"tool {name}: two parameters are annotated RunContext")
     return found[0] if found else None
+
+
+def _processes(function: Callable[..., Any], name: str, context: str | None) -> "Processes":
+    """Raises ToolDefinitionError for what another process cannot find or cannot be given."""
+    from .processes import Processes
+
+    where = f"tool {name}: process=True"
+    module, qualname = getattr(function, "__module__", None), getattr(function, "__qualname__", "<")
+    if not module or "<" in qualname:
+        raise ToolDefinitionError(f"{where} needs a function that stands at the top of a module")
+    if module == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+        raise ToolDefinitionError(f"{where} needs a function in a file, not one typed into the interpreter")
+    if context is not None:
+        raise ToolDefinitionError(f"{where}: {context!r} cannot be given to another process")
+    return Processes(module, qualname, name=name)
 
 
 def _is_context(hint: Any) -> bool:

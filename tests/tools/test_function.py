@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from pydantic import BaseModel, Field
 
 from arriero.tools import Artifact, ModelRetry, RunContext, Tool, ToolContext, ToolError, ToolResult
 from arriero.tools._docstrings import docstring_style, read_docstring
+from arriero.tools._results import as_result
 from arriero.tools.function import FunctionTool, ToolDefinitionError, as_tool, tool
 
 
@@ -515,6 +517,49 @@ def test_results_with_files_and_parts(tmp_path: Path) -> None:
     assert result.artifacts == (Artifact("table.csv", "text/csv", b"a,b"), picture)
     with pytest.raises(FileNotFoundError):
         call(f, file="none.csv")
+
+
+class Drawing:
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def _repr_png_(self) -> Any:
+        return self.data
+
+
+def test_results_that_draw_themselves() -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    drawn = as_result(Drawing(png), name="plot")
+    assert drawn == ToolResult("[plot.png: image/png, 8 bytes]", (Artifact("plot.png", "image/png", png),))
+    assert len(as_result(["two", Drawing(png), Drawing(png)], name="plot").artifacts) == 2
+    with pytest.raises(TypeError, match="cannot be written as PNG"):
+        as_result(Drawing(None), name="plot")
+    image = pytest.importorskip("PIL.Image")
+    assert as_result(image.new("RGB", (2, 2)), name="dot").artifacts[0].data.startswith(png)
+
+
+def test_iterators_are_not_read() -> None:
+    async def later() -> AsyncIterator[int]:
+        yield 1
+
+    for endless in (iter(int, 1), (n for n in (1, 2)), later(), map(str, [1])):
+        with pytest.raises(TypeError, match=r"f returned a .*; return a list of what it yields"):
+            as_result(endless, name="f")
+
+
+def test_half_surrogate_pairs_become_replacement_characters() -> None:
+    assert as_result("a\ud800b \ud83d\ude00", name="f").content == "a\ufffdb 😀"
+    assert as_result({"a": "\ud800"}, name="f").content == '{"a": "\ufffd"}'
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_path_to_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ValueError, match="not a plain file"):
+            as_result(path, name="f")
+    with pytest.raises(FileNotFoundError):
+        as_result(tmp_path / "none", name="f")
 
 
 def test_a_file_that_is_too_large(tmp_path: Path) -> None:
