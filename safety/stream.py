@@ -59,12 +59,14 @@ class ScreenedText:
         """Say that the answer is whole; waits for the last verdicts and returns the rest that may be shown."""
         if not self.stopped and self._instant:
             await self._sift(final=True)
+        fresh = ""
         if not self.stopped and self._running:
             await self._collect()
+            fresh = self._show_judged()
         if not self.stopped and self._slow:
             self._start(final=True)
             await self._collect()
-        return "" if self.stopped else self._show(len(self._clean))
+        return fresh if self.stopped else fresh + self._show(len(self._clean))
 
     async def cut(self) -> str:
         """Say that the answer was broken off: what only instant screens have to judge may still be shown."""
@@ -111,14 +113,16 @@ class ScreenedText:
             return ""
         if not self._slow:
             return self._show(len(self._clean))
-        if self._running and self._running.done():
-            await self._collect()
+        if self._running:
+            await asyncio.sleep(0)  # a model that never waits would keep the screens from being asked
+            if self._running.done():
+                await self._collect()
         if not self.stopped and not self._running and len(self._clean) - self._judged >= self._window:
             self._start(final=False)
             self._window = min(2 * self._window, self._pipeline.policy.streaming.window)
         if self.stopped:
             return ""
-        return self._show(self._judged - self._pipeline.policy.streaming.hold)
+        return self._show_judged()
 
     def _start(self, *, final: bool) -> None:
         self._reading = len(self._clean)
@@ -143,11 +147,11 @@ class ScreenedText:
     async def _allowed(self, outcome: Outcome) -> bool:
         if outcome.action == "allow" or (outcome.action == "ask" and await self._ask(outcome)):
             return True
-        self._stop(outcome)
+        self.stopped = outcome
         return False
 
-    def _stop(self, outcome: Outcome) -> None:
-        self.stopped = outcome
+    def _show_judged(self) -> str:
+        return self._show(self._judged - self._pipeline.policy.streaming.hold)
 
     def _show(self, end: int) -> str:
         fresh = self._clean[len(self.shown) : max(0, end)]
