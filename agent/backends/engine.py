@@ -336,6 +336,9 @@ class Engine:
 
     def _sample(self, generation: Generation, slot: Slot, row: int) -> None:
         assert generation.sampler is not None
+        if generation.max_tokens == 0:  # the prompt was to be read and no more
+            self._finish(generation, None)
+            return
         wanted = generation.sampling.logprobs
         try:
             token = generation.sampler.sample(self._context.pointer, row)

@@ -129,6 +129,20 @@ class LlamaCppModel:
         if item is not None:
             raise item
 
+    async def prefill(self, tokens: Sequence[int]) -> None:
+        """Read ``tokens`` ahead and sample nothing: a ``generate`` that begins with them need not read them again.
+
+        Cancelling the task stops the work. Raises ContextOverflow and ModelError.
+        """
+        mailbox = Mailbox()
+        generation = self.engine.submit(tokens, Sampling(temperature=0), mailbox.put, max_tokens=0)
+        try:
+            item = await mailbox.get()
+        finally:
+            self.engine.cancel(generation)
+        if isinstance(item, ModelError):
+            raise item
+
     async def aclose(self) -> None:
         """Stop all generation and free the model; safe to call twice."""
         self.engine.stop()
