@@ -48,7 +48,7 @@ def call_tool(settings: Settings, name: str, given: Sequence[str]) -> Exit:
     """Run one call: its result on stdout, where its artifacts are on stderr; FAILED if it reports an error."""
     with _session(settings) as session:
         tool = session.tools[name] = _tool(session, name)
-        arguments = coerce_arguments(_arguments(given), tool.spec.parameters)
+        arguments = coerce_arguments(_known(tool, _arguments(given)), tool.spec.parameters)
         call = ToolCall(id="call-1", name=tool.name, arguments=arguments)
         served = session.runner.call(_served(tool, call))
     finished = ToolCallFinished(
@@ -122,6 +122,18 @@ def _arguments(given: Sequence[str]) -> dict[str, Any]:
             arguments[key] = json.loads(value)
         except ValueError:
             arguments[key] = value
+    return arguments
+
+
+def _known(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, unless one of them looks like another one's name mistyped."""
+    names = list(tool.spec.parameters.get("properties", {}))
+    for name in arguments:
+        close = difflib.get_close_matches(name, names, n=1) if name not in names else []
+        if close:
+            raise click.BadParameter(
+                f"{tool.name} has no argument {name!r}; did you mean {close[0]!r}?", param_hint="--arg"
+            )
     return arguments
 
 
