@@ -108,6 +108,7 @@ async def download(
     retry = retry or Retry(attempts=5)
     part = _Part.beside(target, source.url)
     target.parent.mkdir(parents=True, exist_ok=True)
+    _check_space(part, source.size - part.size)
     attempt, linked = 0, ""
     while True:
         before = part.size
