@@ -1,7 +1,6 @@
 """One thread that owns a model and generates for all conversations, several in each decode."""
 
 import atexit
-import itertools
 import os
 import threading
 from collections import deque
@@ -15,12 +14,12 @@ from .generation import Delivery, EngineStats, Generation, Part
 from .gguf import GGUFInfo
 from .grammar.guide import Guide
 from .logprobs import MOST_LOGPROBS, log_probabilities
+from .memory import Memory, Seat
 from .sampler import GuidedSampler, make_sampler
 from .settings import EngineSettings
-from .slots import Choice, Slot, choose
+from .slots import Slot
 from .vocab import TextDecoder, Vocab
 
-FIRST_LENGTH = 2048  # tokens of a stream at first; it doubles when a conversation needs more
 SHARED_CHUNK = 128  # rows of prompt in one decode while other conversations are generating
 
 
@@ -44,8 +43,6 @@ class Engine:
         self._info = info
         self._settings = settings
         self._on_progress = on_progress
-        self._slots = [Slot(index) for index in range(settings.sequences)]
-        self._clock = itertools.count(1)
         self._abort = AbortFlag()
         self._changed = threading.Condition()
         self._waiting: deque[Generation] = deque()
@@ -176,7 +173,7 @@ class Engine:
             reason = "loading was stopped" if self._closing else llama_lib.recent_problems()
             raise ModelError(f"{self._info.path}: llama.cpp cannot load it: {reason}")
         self.vocab = Vocab(lib, lib.llama_model_get_vocab(self._model), self._info)
-        self._context = self._new_context(min(self.length, FIRST_LENGTH))
+        self._memory = Memory(self._new_context, self._settings, self.stats)
 
     def _new_context(self, length: int) -> Context:
         return Context(
@@ -196,8 +193,8 @@ class Engine:
             self._waiting.clear()
         for generation in left:
             self._finish(generation, self._failure or ModelError("the model is closed"))
-        if hasattr(self, "_context"):
-            self._context.close()
+        if hasattr(self, "_memory"):
+            self._memory.close()
         if hasattr(self, "vocab"):
             self.vocab.close()
         if self._model:
@@ -222,7 +219,7 @@ class Engine:
         if not parts:
             return
         llama_lib.forget_problems()
-        code = self._context.decode()
+        code = self._memory.context.decode()
         self.stats.decodes += 1
         if code == 0:
             for part in parts:
@@ -244,52 +241,30 @@ class Engine:
         """Give one waiting request a slot; one at a time, since a copy takes effect with the next decode."""
         with self._changed:
             generation = self._waiting[0] if self._waiting else None
-        choice = choose(self._slots, generation.prompt, self._context.length) if generation else None
-        if generation is None or choice is None:
+        if generation is None:
+            return
+        try:
+            seat = self._memory.seat(generation.prompt)
+        except ModelError as error:
+            with self._changed:
+                self._waiting.popleft()
+            self._finish(generation, error)
+            return
+        if seat is None:
             return
         with self._changed:
             self._waiting.popleft()
             self._running.append(generation)
-        try:
-            self._ensure_room(len(generation.prompt))
-            self._start(generation, choice)
-        except ModelError as error:
-            self._finish(generation, error)
+        self._start(generation, seat)
 
-    def _start(self, generation: Generation, choice: Choice) -> None:
-        slot, prompt = choice.slot, generation.prompt
-        matched, carried = choice.matched, slot.continues(prompt, choice.matched)
-        if choice.donor:
-            self._context.copy(choice.donor.id, slot.id)
-            self.stats.copies += 1
-        if not self._context.truncate(slot.id, matched):
-            self._context.truncate(slot.id, 0)
-            matched, carried = 0, False
-        slot.tokens, slot.owed = prompt[:matched], None
-        slot.used, slot.busy = next(self._clock), True
-        self.stats.reused_tokens += matched
-        generation.slot = slot
-        generation.pending = prompt[matched:]
-        generation.carried = int(carried)
+    def _start(self, generation: Generation, seat: Seat) -> None:
+        generation.slot = seat.slot
+        generation.pending = generation.prompt[seat.matched :]
+        generation.carried = seat.carried
         sampler = make_sampler(self._lib, generation.sampling, self.vocab.size)
         guide = generation.guide
         generation.sampler = GuidedSampler(sampler, guide, self.vocab.size) if guide else sampler
         generation.decoder = TextDecoder(self.vocab)
-
-    def _ensure_room(self, needed: int) -> None:
-        """Move all sequences to a larger context if a stream cannot hold ``needed`` tokens."""
-        length = self._context.length
-        if needed <= length:
-            return
-        while length < needed:
-            length *= 2
-        larger = self._new_context(min(length, self.length))
-        for slot in self._slots:
-            if slot.tokens:
-                larger.restore(slot.id, self._context.save(slot.id))
-        self._context.close()
-        self._context = larger
-        self.stats.growths += 1
 
     def _fill_batch(self) -> list[Part]:
         """Rows for all running generations: first one each for those that write, then prompts, fairly."""
@@ -308,9 +283,9 @@ class Engine:
     def _make_room_to_write(self) -> None:
         for generation in list(self._running):
             slot = generation.slot
-            if slot and len(slot.tokens) + len(generation.pending) > self._context.length:
+            if slot and len(slot.tokens) + len(generation.pending) > self._memory.context.length:
                 try:
-                    self._ensure_room(len(slot.tokens) + len(generation.pending))
+                    self._memory.ensure_room(len(slot.tokens) + len(generation.pending))
                 except ModelError as error:
                     self._finish(generation, error)
 
@@ -318,7 +293,7 @@ class Engine:
         slot = generation.slot
         assert slot is not None
         ends = count == len(generation.pending)
-        row = self._context.add(slot.id, generation.pending[:count], len(slot.tokens), output=ends)
+        row = self._memory.context.add(slot.id, generation.pending[:count], len(slot.tokens), output=ends)
         return Part(generation, slot, count, row if ends else None)
 
     def _commit(self, part: Part) -> None:
@@ -326,9 +301,10 @@ class Engine:
         slot.tokens += generation.pending[: part.count]
         del generation.pending[: part.count]
         if generation.prefilling:
-            self.stats.prefilled_tokens += part.count - generation.carried
-            self.stats.decoded_tokens += generation.carried
-            generation.carried = 0
+            carried = min(part.count, generation.carried)
+            self.stats.prefilled_tokens += part.count - carried
+            self.stats.decoded_tokens += carried
+            generation.carried -= carried
         else:
             self.stats.decoded_tokens += part.count
         if part.row is not None and not generation.cancelled:
@@ -341,7 +317,7 @@ class Engine:
             return
         wanted = generation.sampling.logprobs
         try:
-            token = generation.sampler.sample(self._context.pointer, row)
+            token = generation.sampler.sample(self._memory.context.pointer, row)
             # What must come next is known before it is computed: it goes into the same decode.
             forced = generation.guide.forced() if generation.guide and wanted is None else []
         except ModelError as error:
@@ -381,14 +357,14 @@ class Engine:
     ) -> tuple[float | None, tuple[TopToken, ...]]:
         if wanted is None:
             return None, ()
-        found = log_probabilities(self._context.logits(row, self.vocab.size), token, wanted)
+        found = log_probabilities(self._memory.context.logits(row, self.vocab.size), token, wanted)
         text = self.vocab.text
         return found.chosen, tuple(TopToken(one, text(one), logprob) for one, logprob in found.top)
 
     def _recover(self, parts: list[Part], code: int) -> None:
         """Forget a batch that was not computed: again after an abort, else its requests have failed."""
         for part in parts:
-            self._context.truncate(part.slot.id, len(part.slot.tokens))
+            self._memory.context.truncate(part.slot.id, len(part.slot.tokens))
         if code == ABORTED:
             return
         reason = llama_lib.recent_problems()
@@ -409,7 +385,7 @@ class Engine:
         slot = generation.slot
         if slot:
             slot.busy = False
-            slot.owed = generation.pending[0] if generation.produced and generation.pending else None
+            slot.owed = generation.pending if generation.produced else []
             generation.slot = None
         if generation.sampler:
             generation.sampler.close()

@@ -21,7 +21,8 @@ class EngineStats:
     all other sampled tokens that were decoded. So a step whose prompt is the transcript so far (prompt and
     sampled tokens) and n more tokens adds exactly n. A prompt that is wholly in memory costs one: its last
     token gives the logits. ``reused_tokens`` are prompt tokens that needed no decoding. ``forced_tokens`` are
-    those of an answer that a constraint left no choice about: they were not sampled.
+    those of an answer that a constraint left no choice about: they were not sampled. ``parked`` and ``restored``
+    count conversations whose keys and values were moved out of the context and back.
     """
 
     prefilled_tokens: int = 0
@@ -32,6 +33,8 @@ class EngineStats:
     decodes: int = 0
     copies: int = 0
     growths: int = 0
+    parked: int = 0
+    restored: int = 0
 
 
 @dataclass(slots=True, eq=False)

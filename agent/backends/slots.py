@@ -11,13 +11,13 @@ COPY_RATIO = 64  # a copy moves a whole stream: worth it from 1/64 of the stream
 class Slot:
     """One sequence of a context.
 
-    ``tokens`` are in its key-value memory. ``owed`` was sampled after them, and is decoded with whatever
-    comes next, so it belongs to the transcript but not yet to the memory. ``used`` orders slots by last use.
+    ``tokens`` are in its key-value memory. ``owed`` were written after them, and are decoded with whatever
+    comes next, so they belong to the transcript but not yet to the memory. ``used`` orders slots by last use.
     """
 
     id: int
     tokens: list[int] = field(default_factory=list)
-    owed: int | None = None
+    owed: list[int] = field(default_factory=list)
     used: int = 0
     busy: bool = False
 
@@ -25,9 +25,11 @@ class Slot:
         """How many leading tokens of ``prompt`` are in memory; never all, since the last gives the logits."""
         return common_prefix(self.tokens, prompt, len(prompt) - 1)
 
-    def continues(self, prompt: Sequence[int], matched: int) -> bool:
-        """Whether the token after the ``matched`` ones is the one that was sampled here."""
-        return self.owed is not None and matched == len(self.tokens) and prompt[matched] == self.owed
+    def carried(self, prompt: Sequence[int], matched: int) -> int:
+        """How many tokens of ``prompt`` after the ``matched`` ones were written here and are still owed."""
+        if matched < len(self.tokens):
+            return 0
+        return common_prefix(self.owed, prompt[matched:], len(self.owed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ def choose(slots: Sequence[Slot], prompt: Sequence[int], length: int) -> Choice 
         return Choice(best, matched)
     oldest = min(idle, key=lambda slot: slot.used)
     return _with_donor(empty or oldest, slots, matches, length)
+
+
+def least_used(slots: Sequence[Slot]) -> Slot:
+    """The idle slot that is empty, or was not used for the longest time."""
+    return min((slot for slot in slots if not slot.busy), key=lambda slot: (bool(slot.tokens), slot.used))
 
 
 def _with_donor(slot: Slot, slots: Sequence[Slot], matches: dict[int, int], length: int) -> Choice:
