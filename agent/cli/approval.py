@@ -8,11 +8,10 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from arriero.tools import Tool
@@ -34,15 +33,14 @@ class _Question:
 
 
 class Approver:
-    """Decides calls that need approval: runs those of ``allowed`` (globs of tools' names) and asks about the others.
+    """Decides calls that need approval by asking a person, who may answer for all later calls of a tool at once.
 
     Calls come from the thread that runs the agent; the person is asked by whoever calls ``attend``, so that keys
     and the screen have one user. Without ``terminal`` nobody is asked and the call stays undecided, which ends
     the run. ``find`` returns a tool by the name that the model uses.
     """
 
-    def __init__(self, allowed: Iterable[str] = ()) -> None:
-        self.allowed = tuple(allowed)
+    def __init__(self) -> None:
         self.terminal: Terminal | None = None
         self.find: Callable[[str], Tool | None] = lambda name: None
         self._always: set[str] = set()
@@ -50,7 +48,7 @@ class Approver:
 
     async def __call__(self, name: str, arguments: dict[str, Any]) -> bool | None:
         """What the person decides; None when nobody can be asked or the person leaves it open."""
-        if name in self._always or any(fnmatchcase(name, pattern) for pattern in self.allowed):
+        if name in self._always:
             return True
         if self.terminal is None:
             return None

@@ -111,4 +111,4 @@ def explain(finished: RunFinished, settings: Settings) -> None:
         return
     reason = finished.stop_reason.replace("_", " ")
     said = (finished.error or f"stopped: {reason}").removeprefix("Error: ")
-    say_error(f"{said}; --approve NAME runs calls of a tool unasked" if reason == "approval" else said)
+    say_error(f"{said}; --approve PATTERN lets such calls run unasked" if reason == "approval" else said)

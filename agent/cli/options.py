@@ -53,8 +53,8 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
     click.option(
         "--approve",
         multiple=True,
-        metavar="NAME",
-        help="Run calls of this tool unasked, where approval is needed; may be a pattern like 'files_*'.",
+        metavar="PATTERN",
+        help="Run such calls unasked where approval is needed: 'files_*', 'pay(sum=[0-9])' (repeatable).",
     ),
     click.option(
         "--safe-search",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arriero.agent.agent import DEFAULT_INSTRUCTIONS, Agent
+from arriero.agent.approval import ApprovalRules
 from arriero.agent.backends import Model, Sampling
 from arriero.agent.events import Event
 from arriero.agent.limits import Limits
@@ -52,7 +53,7 @@ class Session:
         self.hints: list[str] = []
         self.sandbox_line = ""
         self.doing = ""
-        self.approver = Approver(settings.approve)
+        self.approver = Approver()
         self.approver.find = self._known_as
         self.tools: dict[str, Tool] = {}
         self.off: set[str] = set()
@@ -96,7 +97,7 @@ class Session:
             limits=limits,
             sampling=sampling(settings),
             dialect=settings.dialect,
-            approve=self.approver,
+            approve=ApprovalRules(dict.fromkeys(settings.approve, "allow"), ask=self.approver),
         )
         self.conversation = self.agent.conversation()
 

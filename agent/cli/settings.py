@@ -32,7 +32,7 @@ class Settings:
 
     ``model`` is a GGUF file, ``bundled``, or ``script:FILE`` (see ``script``). ``tools`` holds keys of TOOLS;
     None offers those of UNASKED that work here. ``docs`` is a folder to search, ``files`` come with the first
-    question. ``mcp`` are files that name MCP servers, ``approve`` patterns of tools that need no asking.
+    question. ``mcp`` are files that name MCP servers, ``approve`` patterns of calls that need no asking.
     ``context`` is in tokens. ``quiet`` hides tools and notices.
     """
 
