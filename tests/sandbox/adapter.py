@@ -43,7 +43,7 @@ class Adapter:
     @property
     def _sandbox(self) -> Sandbox:
         assert self._tool is not None
-        return self._tool.sandbox
+        return self._tool.sandbox()
 
     def start(self) -> None:
         self._tool = PythonTool(level=self._level, spare=False, preload=())
@@ -73,7 +73,8 @@ class Adapter:
         return self._wait(self._sandbox.ls())
 
     def close(self) -> None:
-        self._wait(self._sandbox.close())
+        assert self._tool is not None
+        self._wait(self._tool.aclose())
 
 
 def factory() -> Adapter:

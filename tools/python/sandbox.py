@@ -117,7 +117,7 @@ class Sandbox:
             held.last = future
             future.add_done_callback(lambda _: cancel.close())
             try:
-                result = await asyncio.shield(asyncio.wrap_future(future))
+                result = await _undisturbed(future)
             except asyncio.CancelledError:
                 cancel.ask()
                 await asyncio.wait([asyncio.wrap_future(future)], timeout=_LETTING_GO_S)
@@ -220,9 +220,9 @@ class Sandbox:
                 self._current = self._warm.take()
             held = self._current
             try:
-                await asyncio.shield(asyncio.wrap_future(held.started))
+                await _undisturbed(held.started)
                 if not held.furnished:
-                    await asyncio.shield(asyncio.wrap_future(held.submit(self._furnish)))
+                    await _undisturbed(held.submit(self._furnish))
                     held.furnished = True
             except SandboxBroken:
                 self._retire()
@@ -245,7 +245,7 @@ class Sandbox:
         if held is None:
             return
         if held.last is not None and not held.last.done():
-            await asyncio.shield(asyncio.wrap_future(held.last))
+            await _undisturbed(held.last)
         if not held.usable():
             self.rest((held.session and held.session.reason) or "it ended")
 
@@ -255,6 +255,13 @@ class Sandbox:
             future = held.close()
             self._closing.add(future)
             future.add_done_callback(self._closing.discard)
+
+
+async def _undisturbed(future: "Future[Result]") -> Result:
+    """The future's outcome; who stops waiting for it neither cancels it nor hears of its failure."""
+    waiting = asyncio.wrap_future(future)
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(waiting)
 
 
 def _write_new(target: Path, data: bytes) -> None:

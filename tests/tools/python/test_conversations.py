@@ -24,7 +24,11 @@ def test_each_conversation_has_its_own_variables_and_is_told_when_they_went(best
             assert first == ["completed", "completed"]
             assert "'a'" in await say(tool, "a", "x")
             assert "'b'" in await say(tool, "b", "x")
-            assert await say(tool, "c", "x = 'c'") == "completed"  # the third: a was not used for longest
+            await tool.sandbox("c").put("données 1.csv", b"1,2")
+            assert not tool.sandbox("c").live
+            with pytest.raises(OSError, match="plain file name"):
+                await tool.sandbox("c").put("../c", b"")
+            assert "1,2" in await say(tool, "c", "open('données 1.csv').read()")  # a was not used for longest
             assert "'b'" in await say(tool, "b", "x")
             told = await say(tool, "a", "x")
             assert "NameError" in told
@@ -77,22 +81,6 @@ def test_given_files_come_back_and_results_are_taken_out(best_level: str, tmp_pa
             assert shown.stdout == "seven ['in.txt']"
             with pytest.raises(OSError, match="more than 1 MiB were given"):
                 await sandbox.put("more", bytes(2**20))
-
-    asyncio.run(work())
-
-
-def test_files_can_be_given_before_there_is_a_kernel(best_level: str) -> None:
-    async def work() -> None:
-        tool = PythonTool(LIMITS, best_level, spare=False, preload=())  # type: ignore[arg-type]
-        try:
-            await tool.sandbox("a").put("données 1.csv", b"1,2")
-            assert not tool.sandbox("a").live
-            assert "1,2" in await say(tool, "a", "open('données 1.csv').read()")
-            assert "FileNotFound" in await say(tool, "b", "open('données 1.csv').read()")
-            with pytest.raises(OSError, match="plain file name"):
-                await tool.sandbox("c").put("../c", b"")
-        finally:
-            await tool.aclose()
 
     asyncio.run(work())
 
