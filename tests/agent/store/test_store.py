@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import json
-import multiprocessing
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 from arriero.agent.store import Catalogue, ModelStore, StoreError, open_model, read_reference
 from arriero.agent.store.catalogue import bundled_catalogue
 from arriero.agent.store.hub import Hub
-from arriero.agent.store.lock import locked
 from arriero.agent.store.opening import model_path
 from arriero.tools._http import Retry
 
@@ -108,27 +108,19 @@ def test_removing(hub: Loopback, tmp_path: Path) -> None:
     assert store.remove(ONE) > 100
 
 
-def _hold(
-    path: Path, held: "multiprocessing.synchronize.Event", done: "multiprocessing.synchronize.Event"
-) -> None:
-    with locked(path, "busy"):
-        held.set()
-        done.wait(20)
-
-
 def test_two_processes_do_not_fetch_one_model(hub: Loopback, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    held, done = context.Event(), context.Event()
     store = store_of(hub, tmp_path)
-    other = context.Process(target=_hold, args=(tmp_path / ".o--r--tiny.lock", held, done))
-    other.start()
-    try:
-        assert held.wait(20)
+    code = (
+        "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(1, flush=True); input()"
+    )
+    program = [sys.executable, "-ISc", code, str(tmp_path / ".o--r--tiny.lock")]
+    other = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with other:
+        assert other.stdout
+        assert other.stdout.readline() == b"1\n"
         with pytest.raises(StoreError, match="being fetched by another process"):
             pull(store, ONE)
-    finally:
         other.kill()
-        other.join()
     pull(store, ONE)  # the lock went with its holder
 
 
