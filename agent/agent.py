@@ -1,14 +1,16 @@
 """The agent: a model, its instructions and tools, and the ways to run it."""
 
 import asyncio
+import os
 import queue
 import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date as Date
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -18,15 +20,21 @@ from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import Policy
 from arriero.tools import Tool
 from arriero.tools.function import as_tool
+from arriero.tools.threads import in_thread
 
+from .approval import Approve
 from .backends import Model, Sampling
-from .calls import Approve
 from .cancellation import CancellationToken
 from .conversation import Conversation
 from .events import Event, RunFinished, StopReason, Usage
+from .files import with_files
 from .limits import Limits
 from .loop import Run
+from .recorder import Recorder
 from .screening import Screening
+
+if TYPE_CHECKING:
+    from .journal import Journal, Session
 
 DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
 
@@ -50,6 +58,21 @@ class RunResult:
     error: str | None = None
 
 
+class RunOptions(TypedDict, total=False):
+    """What a single run may be given, by keyword.
+
+    ``conversation`` to go on with (default: the agent's session, else a new one); ``cancel`` ends the run with
+    what there is; ``deps`` takes the place of the agent's; ``decisions`` say by call id whether calls that wait
+    may run (True) or not; ``files`` are text files that are put before the prompt.
+    """
+
+    conversation: Conversation | None
+    cancel: CancellationToken | None
+    deps: Any
+    decisions: Mapping[str, bool] | None
+    files: Sequence[str | os.PathLike[str]]
+
+
 class Agent:
     """Drives a model through a conversation with tools.
 
@@ -60,6 +83,9 @@ class Agent:
     such call does without ``approve``. ``guards`` screens the texts that come and go: a Policy, the name of a preset
     (``default``, ``strict``, ``off``), or None for ``off``. The blocking calls run in one background thread that
     ``close`` ends.
+    ``session``, a Session or its name, is what runs go on with; it is kept in ``journal``, a Journal or a path
+    (default: the user's, once a session is named). With ``journal`` alone every run is kept, each in a session
+    of its own; with neither nothing is written to disk.
     Raises ConfigError for two tools of one name, UnknownDialect, PolicyError.
     """
 
@@ -76,6 +102,8 @@ class Agent:
         deps: Any = None,
         approve: Approve | None = None,
         guards: Policy | str | None = "default",
+        session: "Session | str | None" = None,
+        journal: "Journal | str | os.PathLike[str] | None" = None,
     ) -> None:
         self.model = model
         self.instructions = instructions
@@ -87,6 +115,7 @@ class Agent:
         self.deps = deps
         self.approve = approve
         self.guards = Pipeline(guards if isinstance(guards, Policy) else Policy.preset(guards or "off"))
+        self.journal, self.session, self._own_journal = _kept_where(journal, session)
         self._portal: BlockingPortal | None = None
         self._close_portal: Callable[[], object] | None = None
         self._lock = threading.Lock()
@@ -101,82 +130,63 @@ class Agent:
         return Conversation(self.dialect, instructions, specs, self.date)
 
     async def stream(
-        self,
-        prompt: str,
-        *,
-        conversation: Conversation | None = None,
-        cancel: CancellationToken | None = None,
-        deps: Any = None,
+        self, prompt: str | None = None, **options: Unpack[RunOptions]
     ) -> AsyncGenerator[Event, None]:
         """Run, and yield each event as it happens; the last is RunFinished.
 
-        Without ``conversation`` the run starts from nothing. Cancelling ``cancel`` ends the run with what
-        there is; closing the iterator ends it too. ``deps`` takes the place of the agent's for this run.
+        Without a prompt the run goes on with what is unfinished in the conversation: calls that wait for a
+        decision, or that were in flight when a program ended. Closing the iterator ends the run. Raises
+        ConfigError where the conversation is in a run already, JournalError for a session that cannot be had.
         """
-        token = CancellationToken(cancel)
-        conversation = conversation if conversation is not None else self.conversation()
-        run = self._run(conversation, token, self.deps if deps is None else deps)
+        conversation = await self._conversation_of(options)
+        if conversation.busy:
+            raise ConfigError(
+                "this conversation is in a run already; wait for it, or give the run another one"
+            )
+        token = CancellationToken(options.get("cancel"))
+        run = self._run(conversation, token, options)
         timer = None
         if self.limits.max_seconds is not None:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(self.limits.max_seconds, token.cancel, "max_seconds")
+        conversation.busy = True
         try:
-            async with aclosing(run.events(prompt)) as events:
+            async with aclosing(run.events(with_files(prompt, options.get("files") or ()))) as events:
                 async for event in events:
                     yield event
         finally:
+            conversation.busy = False
             token.detach()
             if timer:
                 timer.cancel()
+            run.recorder.release()
 
-    async def run(
-        self,
-        prompt: str,
-        *,
-        conversation: Conversation | None = None,
-        cancel: CancellationToken | None = None,
-        deps: Any = None,
-    ) -> RunResult:
-        """Run to the end. Faults of model and tools are in the result, not raised."""
-        conversation = conversation if conversation is not None else self.conversation()
-        async with aclosing(
-            self.stream(prompt, conversation=conversation, cancel=cancel, deps=deps)
-        ) as events:
+    async def run(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult:
+        """Run to the end. Faults of model and tools are in the result, not raised; see ``stream`` for the rest."""
+        conversation = options["conversation"] = await self._conversation_of(options)
+        async with aclosing(self.stream(prompt, **options)) as events:
             async for event in events:
                 if isinstance(event, RunFinished):
                     return _result(event, conversation)
         raise AssertionError("a run always ends with RunFinished")
 
-    def run_sync(
-        self,
-        prompt: str,
-        *,
-        conversation: Conversation | None = None,
-        cancel: CancellationToken | None = None,
-        deps: Any = None,
-    ) -> RunResult:
+    def run_sync(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult:
         """``run`` for code that is not asynchronous."""
-        conversation = conversation if conversation is not None else self.conversation()
-        for event in self.stream_sync(prompt, conversation=conversation, cancel=cancel, deps=deps):
+        conversation = self._start_portal().call(self._conversation_of, options)
+        options["conversation"] = conversation
+        for event in self.stream_sync(prompt, **options):
             if isinstance(event, RunFinished):
                 return _result(event, conversation)
         raise AssertionError("a run always ends with RunFinished")
 
-    def stream_sync(
-        self,
-        prompt: str,
-        *,
-        conversation: Conversation | None = None,
-        cancel: CancellationToken | None = None,
-        deps: Any = None,
-    ) -> Iterator[Event]:
+    def stream_sync(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Iterator[Event]:
         """``stream`` for code that is not asynchronous; leaving the loop early stops the run."""
-        token = CancellationToken(cancel)
+        token = options["cancel"] = CancellationToken(options.get("cancel"))
         events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
 
         async def pump() -> None:
             try:
-                stream = self.stream(prompt, conversation=conversation, cancel=token, deps=deps)
+                stream = self.stream(prompt, **options)
                 async with aclosing(stream):
                     async for event in stream:
                         events.put(event)
@@ -197,12 +207,63 @@ class Agent:
             token.detach()
             done.exception()
 
+    async def map(
+        self,
+        tasks: Iterable[str] | AsyncIterable[str],
+        *,
+        concurrency: int = 4,
+        **options: Unpack[RunOptions],
+    ) -> AsyncGenerator[RunResult, None]:
+        """Run many tasks, ``concurrency`` at a time, each in a conversation of its own; results come in the order
+        of the tasks, as soon as they and those before them are there.
+
+        Tasks are taken from the iterator as places become free, so it may be endless. Leaving the loop stops what
+        runs. Raises ConfigError for ``conversation`` among the options, or a concurrency below 1.
+        """
+        if concurrency < 1 or options.get("conversation") is not None:
+            raise ConfigError(
+                "map needs a concurrency of 1 or more, and gives each task its own conversation"
+            )
+        waiting: deque[asyncio.Task[RunResult]] = deque()
+        try:
+            async with aclosing(_each(tasks)) as coming:
+                async for task in coming:
+                    alone = RunOptions(**{**options, "conversation": self.conversation()})
+                    waiting.append(asyncio.create_task(self.run(task, **alone)))
+                    while len(waiting) >= concurrency and not _place(waiting, concurrency):
+                        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                        while waiting and waiting[0].done():
+                            yield waiting.popleft().result()
+                    while waiting and waiting[0].done():
+                        yield waiting.popleft().result()
+            while waiting:
+                await asyncio.wait({waiting[0]})
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    def map_sync(
+        self, tasks: Iterable[str], *, concurrency: int = 4, **options: Unpack[RunOptions]
+    ) -> list[RunResult]:
+        """``map`` for code that is not asynchronous: all results, in the order of the tasks."""
+
+        async def collect() -> list[RunResult]:
+            return [result async for result in self.map(tasks, concurrency=concurrency, **options)]
+
+        return self._start_portal().call(collect)
+
     async def aclose(self) -> None:
         """Free the tools and the model; it is safe to call twice."""
         for tool in self.tools.values():
             await tool.aclose()
         await self.guards.aclose()
         await self.model.aclose()
+        if self.session is not None:
+            self.session.close()
+        if self._own_journal and self.journal is not None:
+            await in_thread(self.journal.close, name="journal")
 
     def close(self) -> None:
         """``aclose`` for code that is not asynchronous; ends the background thread."""
@@ -224,10 +285,23 @@ class Agent:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    def _run(self, conversation: Conversation, cancel: CancellationToken, deps: Any) -> Run:
+    async def _conversation_of(self, options: RunOptions) -> Conversation:
+        given = options.get("conversation")
+        if given is not None:
+            return given
+        if self.session is None:
+            return self.conversation()
+        session = self.session
+        return session.conversation or await in_thread(lambda: session.open(self), name="session")
+
+    def _run(self, conversation: Conversation, cancel: CancellationToken, options: RunOptions) -> Run:
+        run_id = uuid.uuid4().hex
+        journal = self.journal
+        recorder = journal.recorder(conversation, run_id, self.model) if journal else Recorder()
+        deps = options.get("deps")
         return Run(
-            run_id=uuid.uuid4().hex,
-            model=self.model,
+            run_id=run_id,
+            model=recorder.listen(self.model),
             tools=self.tools,
             conversation=conversation,
             limits=self.limits,
@@ -236,8 +310,10 @@ class Agent:
             screening=Screening(
                 self.guards, conversation, cancel, self.approve, retries=self.guards.policy.retries
             ),
-            deps=deps,
+            deps=self.deps if deps is None else deps,
             approve=self.approve,
+            recorder=recorder,
+            decisions=options.get("decisions") or {},
         )
 
     def _start_portal(self) -> BlockingPortal:
@@ -247,6 +323,36 @@ class Agent:
                 self._portal = manager.__enter__()
                 self._close_portal = lambda: manager.__exit__(None, None, None)
             return self._portal
+
+
+async def _each(tasks: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str, None]:
+    if isinstance(tasks, AsyncIterable):
+        async for task in tasks:
+            yield task
+    else:
+        for task in tasks:
+            yield task
+
+
+def _place(tasks: Iterable["asyncio.Task[RunResult]"], concurrency: int) -> bool:
+    return sum(not task.done() for task in tasks) < concurrency
+
+
+def _kept_where(
+    journal: "Journal | str | os.PathLike[str] | None", session: "Session | str | None"
+) -> "tuple[Journal | None, Session | None, bool]":
+    """The journal, the session, and whether the journal is the agent's to close."""
+    if journal is None and session is None:
+        return None, None, False
+    from .journal import Journal, Session
+
+    if isinstance(session, Session):
+        if journal is not None and journal is not session.journal:
+            raise ConfigError("the session is kept in a journal of its own; leave journal out")
+        return session.journal, session, False
+    own = not isinstance(journal, Journal)
+    kept = journal if isinstance(journal, Journal) else Journal(journal)
+    return kept, None if session is None else Session(session, journal=kept), own
 
 
 def _by_name(tools: Sequence[Tool | Callable[..., Any]]) -> dict[str, Tool]:

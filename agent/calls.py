@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,26 +14,35 @@ from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolErr
 from arriero.tools.arguments import argument_error
 from arriero.tools.threads import in_thread
 
+from .approval import ApprovalRules
+from .approval import Approve as Approve
 from .cancellation import CancellationToken, RunCancelled
 from .events import ArtifactRef
 from .limits import Limits
-
-Approve = Callable[[str, dict[str, Any]], bool | Awaitable[bool | None] | None]
-"""Decides a call that needs approval: True runs it, False refuses it, None leaves it undecided."""
+from .recorder import JournalError, Recorder
 
 _TOLD = "\n\nNote: this call has now given the same result {times} times; do not repeat it."
 _REFUSED = "Error: {name} was not run: the user did not allow this call."
 _WAITING = "Error: {name} was not run: the call needs the user's approval{why}"
+_UNKNOWN_WHY = "the program ended while this call ran, and it may have taken effect"
+_UNKNOWN = (
+    "Error: it is not known whether {name} took effect: the program ended while the call ran. "
+    "Do not assume that it did, nor that it did not."
+)
 
 
 @dataclass(slots=True)
 class Served:
-    """What came of a call; ``undecided``: it needs an approval that nobody gave or refused, and was not run."""
+    """What came of a call; ``undecided``: it needs an approval that nobody gave or refused, and was not run.
+
+    ``why`` is what the approval is needed for, where that is known.
+    """
 
     call: ToolCall
     result: ToolResult
     seconds: float = 0.0
     undecided: bool = False
+    why: str = ""
 
     def report(self, answer: Message) -> dict[str, Any]:
         """The fields of ToolCallFinished."""
@@ -65,7 +74,11 @@ def refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What serving needs to know beside the call: it is the same for all calls of a run."""
+    """What serving needs to know beside the call: it is the same for all calls of a message.
+
+    ``decisions`` are a person's, by call id. ``unknown`` names calls that an earlier run began and of which
+    nobody knows whether they took effect.
+    """
 
     tools: Mapping[str, Tool]
     limits: Limits
@@ -73,6 +86,10 @@ class Service:
     deps: Any = None
     approve: Approve | None = None
     conversation_id: str = ""
+    recorder: Recorder = field(default_factory=Recorder)
+    step: int = 0
+    decisions: Mapping[str, bool] = field(default_factory=dict)
+    unknown: frozenset[str] = frozenset()
 
 
 async def serve(
@@ -122,43 +139,66 @@ def _put(
 async def _decided(call: ToolCall, service: Service, context: ToolContext, ask: str | None) -> Served:
     """Run the call; where it needs approval, ask first, and run it from the start if it may."""
     tool = service.tools[call.name]
-    timeout = tool.timeout or service.limits.tool_timeout
+    unknown = call.id in service.unknown and tool.effect == "once"
     try:
-        if ask is not None or tool.needs_approval(call.arguments):
+        if ask is not None or _asks(call, tool, service):
             raise ApprovalRequired(ask or "")
-        return Served(call, await _bounded(tool, call.arguments, context, timeout))
+        if unknown:
+            raise ApprovalRequired(_UNKNOWN_WHY)
+        return Served(call, await _bounded(call, tool, service, context))
     except ApprovalRequired as needed:
-        why = f": {needed}" if str(needed) else ""
+        why = str(needed)
+    except JournalError:
+        raise
     except Exception as error:
         return Served(call, _told(error))
     try:
-        decision = await _decision(call, service.approve)
+        decision = await _decision(call, service, unknown=unknown)
     except Exception as error:
         text = f"{call.name} was not run: asking for approval failed: {type(error).__name__}: {error}"
         return Served(call, ToolResult(f"Error: {text}", error=True))
     if decision is None:
-        return Served(call, ToolResult(_WAITING.format(name=call.name, why=why), error=True), undecided=True)
+        if not unknown:
+            await service.recorder.suspend(call, service.step, tool.effect)
+        text = _WAITING.format(name=call.name, why=f": {why}" if why else "")
+        return Served(call, ToolResult(text, error=True), undecided=True, why=why)
     if not decision:
-        return Served(call, ToolResult(_REFUSED.format(name=call.name), error=True))
+        text = (_UNKNOWN if unknown else _REFUSED).format(name=call.name)
+        return Served(call, ToolResult(text, error=True))
     try:
-        return Served(call, await _bounded(tool, call.arguments, replace(context, approved=True), timeout))
+        return Served(call, await _bounded(call, tool, service, replace(context, approved=True)))
     except ApprovalRequired as again:
         return Served(call, _told(again))
 
 
-async def _decision(call: ToolCall, approve: Approve | None) -> bool | None:
-    if approve is None:
+def _asks(call: ToolCall, tool: Tool, service: Service) -> bool:
+    said = None
+    if isinstance(service.approve, ApprovalRules):
+        said = service.approve.decide(call.name, call.arguments)
+    return said in ("deny", "ask") or (said is None and tool.needs_approval(call.arguments))
+
+
+async def _decision(call: ToolCall, service: Service, *, unknown: bool) -> bool | None:
+    approve = service.approve
+    if isinstance(approve, ApprovalRules) and approve.decide(call.name, call.arguments) == "deny":
+        return False
+    if call.id in service.decisions:
+        return service.decisions[call.id]
+    if approve is None or unknown:
+        # Whoever lets such calls run in general has not said that this one may happen twice.
         return None
     # The user's function may ask a person and block meanwhile; the loop must not.
     answer = await in_thread(partial(approve, call.name, dict(call.arguments)), name="approve")
     return await answer if inspect.isawaitable(answer) else answer
 
 
-async def _bounded(tool: Tool, arguments: dict[str, Any], context: ToolContext, timeout: float) -> ToolResult:
+async def _bounded(call: ToolCall, tool: Tool, service: Service, context: ToolContext) -> ToolResult:
     """Run within the time limit; every fault but ApprovalRequired becomes text."""
+    timeout = tool.timeout or service.limits.tool_timeout
+    await service.recorder.intend(call, service.step, tool.effect)
     try:
         async with asyncio.timeout(timeout) as limit:
-            return await tool.run(arguments, context)
+            return await tool.run(call.arguments, context)
     except ApprovalRequired:
         raise
     except Exception as error:

@@ -37,7 +37,8 @@ class Conversation:
     rendered again. ``messages`` is the same for people. ``evaluated`` counts the tokens at the head of the
     transcript that the model has read or written; those behind it are new to it. ``open`` says that the last
     answer has not been ended. ``id`` is what tools keep its state under. ``pending`` are calls of the last
-    message that wait to be gone on with; ``turns`` marks where each turn began.
+    message that wait to be gone on with; ``busy`` says that a run is in it now; ``turns`` marks where each turn
+    began.
     """
 
     dialect: Dialect
@@ -50,6 +51,7 @@ class Conversation:
     open: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     pending: Pending | None = None
+    busy: bool = False
     turns: list[Mark] = field(default_factory=list)
     _same: tuple[int, int] = (0, 0)
     _rewound: bool = False
@@ -75,6 +77,15 @@ class Conversation:
         self.tokens += model.tokenize([*closing, *self._extended(messages, answer=False)])
         self.messages += messages
         self.open = False
+        self.pending = None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something that a run can go on with: calls, an answer that is missing or cut off."""
+        last = self.messages[-1] if self.messages else None
+        return last is not None and (
+            self.pending is not None or self.open or last.role in ("user", "ipython")
+        )
 
     def begin_answer(self, model: Model) -> None:
         """Append the header under which the model writes."""
@@ -109,13 +120,38 @@ class Conversation:
         messages, tokens = self._same
         self._same = len(self.messages), len(self.tokens)
         rewound, self._rewound = self._rewound, False
-        return Change(
-            messages, tokens, tuple(self.messages[messages:]), tuple(self.tokens[tokens:]), rewound
-        )
+        return Change(messages, tokens, tuple(self.messages[messages:]), tuple(self.tokens[tokens:]), rewound)
 
     def forget_change(self) -> None:
         """Have the next ``take_change`` tell everything: what was told before could not be kept."""
         self._same, self._rewound = (0, 0), True
+
+    def render_again(
+        self, dialect: Dialect, instructions: str, tools: tuple[ToolSpec, ...], model: Model
+    ) -> None:
+        """Write the transcript anew from the messages, for a model that reads other tokens or other tools.
+
+        What was sampled is then no longer exactly what stands there. Raises ModelError.
+        """
+        said = [message for message in self.messages if message.role != "system"]
+        begins = {mark.messages + (mark.messages == 0 and self._has_system) for mark in self.turns}
+        shift = len(self.messages) - len(said)
+        pending = self.pending
+        self.dialect, self.instructions, self.tools = dialect, instructions, tools
+        self.messages, self.tokens, self.turns, self.evaluated, self.open = [], [], [], 0, False
+        for number, message in enumerate(said):
+            if number + shift in begins or not self.messages:
+                self.begin_turn(message, model)
+            else:
+                self.append([message], model)
+            if pending and number + 1 + shift == pending.mark.messages:
+                pending = pending.model_copy(update={"mark": self.mark()})
+        self.pending = pending
+        self.forget_change()
+
+    @property
+    def _has_system(self) -> bool:
+        return bool(self.messages) and self.messages[0].role == "system"
 
     def undo(self) -> bool:
         """Take back the last turn: what the user said and everything after it. False if there is none."""

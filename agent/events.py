@@ -131,12 +131,13 @@ class GuardrailChecked(_Event):
 
 
 class ApprovalRequested(_Event):
-    """A call waits for a decision."""
+    """A call waits for a decision; ``reason`` says why it needs one, where that is known."""
 
     type: Literal["approval_requested"] = "approval_requested"
     call_id: str
     name: str
     arguments: dict[str, Any]
+    reason: str = ""
 
 
 class ContextCompacted(_Event):

@@ -23,3 +23,5 @@ class Limits:
     tool_timeout: float = 60.0
     max_output_chars: int = 20_000
     max_retries: int = 2
+    max_total_tokens: int | None = None
+    last_answer: bool = True

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from arriero.prompts import ArrieroError, Message, ToolCall
+from arriero.prompts import ArrieroError, Message
 from arriero.prompts.parser import ArgumentsDelta, ParseEvent, TextDelta
 from arriero.safety.pipeline import Outcome
 from arriero.safety.stream import ScreenedText
@@ -19,7 +19,8 @@ from .calls import Approve, Repeats, Served, Service, serve
 from .cancellation import CancellationToken, RunCancelled
 from .conversation import Conversation
 from .limits import Limits
-from .pending import Mark
+from .pending import UNRUN, Mark, Pending, answer_to, waiting_at
+from .recorder import JournalError, Recorder
 from .screening import Screening, report, why
 from .step import Step, sample
 
@@ -27,8 +28,9 @@ log = logging.getLogger(__name__)
 
 _MALFORMED = "Error: the call could not be read: {reason} Write it again, complete and in the given format."
 E = TypeVar("E", bound=ev.Event)
-_UNRUN = "Error: the call was not run, because the run ended before it."
 _STOPPED = "Error when running tool: it was stopped before it ended."
+_LAST = "Note: {why}. No tool can be called any more: answer now with what is known, and say what is missing."
+_CONCLUDED = ("max_steps", "loop")
 
 
 class Ended(Exception):
@@ -53,6 +55,8 @@ class Run:
     screening: Screening
     deps: Any = None
     approve: Approve | None = None
+    recorder: Recorder = field(default_factory=Recorder)
+    decisions: Mapping[str, bool] = field(default_factory=dict)
     output: str = ""
     steps: int = 0
     usage: ev.Usage = field(default_factory=ev.Usage)
@@ -60,14 +64,18 @@ class Run:
     _continues: bool = False
     _anew: int = 0
 
-    async def events(self, prompt: str) -> AsyncGenerator[ev.Event, None]:
-        """Run until an answer or a limit; the last event is always RunFinished, and nothing is raised."""
+    async def events(self, prompt: str | None) -> AsyncGenerator[ev.Event, None]:
+        """Run until an answer or a limit; the last event is always RunFinished, and nothing is raised.
+
+        Without a prompt the run goes on with what an earlier one left unfinished in the conversation.
+        """
         started = time.monotonic()
         first = len(self.conversation.messages)
         reason: ev.StopReason = "final"
         error: str | None = None
         yield self._event(ev.RunStarted, model=self.model.name, tools=tuple(self.tools))
         try:
+            await self.recorder.begin(prompt, self.sampling)
             async with aclosing(self._converse(prompt)) as events:
                 async for event in events:
                     yield event
@@ -85,20 +93,78 @@ class Run:
         except Exception as fault:
             log.exception("run %s failed", self.run_id)
             reason, error = "error", f"{type(fault).__name__}: {fault}"
+        if reason in _CONCLUDED and self.limits.last_answer:
+            async with aclosing(self._conclude(error or "")) as events:
+                async for event in events:
+                    yield event
         self._count(seconds=time.monotonic() - started)
-        yield self._event(
+        yield await self._finished(reason, error, tuple(self.conversation.messages[first:]))
+
+    async def _finished(
+        self, reason: ev.StopReason, error: str | None, messages: tuple[Message, ...]
+    ) -> ev.RunFinished:
+        finished = self._event(
             ev.RunFinished,
             stop_reason=reason,
             output=self.output,
             error=error,
-            new_messages=tuple(self.conversation.messages[first:]),
+            new_messages=messages,
             usage=self.usage,
         )
+        try:
+            self.recorder.keep("end", self.steps)
+            await self.recorder.end(finished)
+        except JournalError as fault:
+            # The answer is whole; whoever relies on the journal must hear that it is not there.
+            return finished.model_copy(update={"stop_reason": "error", "error": error or str(fault)})
+        return finished
 
-    async def _converse(self, prompt: str) -> AsyncGenerator[ev.Event, None]:
+    async def _conclude(self, why: str) -> AsyncGenerator[ev.Event, None]:
+        """A last answer without tools: calls that it asks for are not run, and its faults change nothing."""
+        output = self.output
+        try:
+            told = Message(role="ipython", content=_LAST.format(why=why[:1].upper() + why[1:]))
+            self.conversation.append([told], self.model)
+            self.steps += 1
+            step, begun = Step(self.steps), self.conversation.mark()
+            async with aclosing(self._write(step)) as events:
+                async for event in events:
+                    yield event
+            if step.retry:
+                yield self._rewind(begun, step.retry)
+            elif step.calls:
+                self.conversation.append([answer_to(call, UNRUN) for call in step.calls], self.model)
+        except (ArrieroError, Ended) as fault:
+            log.debug("run %s has no last answer: %s", self.run_id, fault)
+        if not self.output.strip():
+            self.output = output
+
+    async def _resume(self, repeats: Repeats) -> AsyncGenerator[ev.Event, None]:
+        """Go on with what is unfinished: calls first, then the loop."""
+        conversation = self.conversation
+        pending = conversation.pending
+        if pending is not None:
+            conversation.rewind(pending.mark)
+            self.recorder.adopt(pending.run_id)
+            step = Step(pending.step, calls=list(pending.calls), end="eom")
+            try:
+                async with aclosing(self._serve(step, repeats, pending)) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                self.recorder.adopt(None)
+        elif not conversation.unfinished:
+            raise Ended(
+                "error", "there is nothing to go on with: the conversation has its answer; give a prompt"
+            )
+        elif conversation.open:
+            conversation.append([], self.model)
+
+    async def _converse(self, prompt: str | None) -> AsyncGenerator[ev.Event, None]:
         """User text → steps → answer."""
         repeats = Repeats(self.limits.max_repeats)
-        async with aclosing(self._admit(Message(role="user", content=prompt))) as events:
+        begun = self._resume(repeats) if prompt is None else self._admit(Message(role="user", content=prompt))
+        async with aclosing(begun) as events:
             async for event in events:
                 yield event
         while True:
@@ -131,11 +197,16 @@ class Run:
 
     async def _admit(self, message: Message) -> AsyncGenerator[ev.Event, None]:
         """What the user wrote, as far as the screens let it pass."""
+        pending = self.conversation.pending
+        if pending and len(self.conversation.messages) == pending.mark.messages:
+            self.conversation.append(pending.closing(), self.model)
+            self.recorder.keep("results", 0)
         self.conversation.begin_turn(message, self.model)
         outcome = await self.screening.admit(message, self.model)
         for event in self._checked(outcome):
             yield event
         if outcome.action == "allow":
+            self.recorder.keep("turn", 0)
             return
         self.conversation.undo()
         if outcome.action != "replace":
@@ -143,6 +214,7 @@ class Run:
             yield self._event(ev.TextDelta, text=self.output)
             raise Ended("blocked", why(outcome))
         self.conversation.begin_turn(message.model_copy(update={"content": outcome.text}), self.model)
+        self.recorder.keep("turn", 0)
 
     async def _write(self, step: Step) -> AsyncGenerator[ev.Event, None]:
         """One message of the model: header, tokens, what they mean."""
@@ -191,6 +263,7 @@ class Run:
         if answer:
             for event in self._settled(step, answer, begun):
                 yield event
+        self.recorder.keep("step", step.number)
         if stopped:
             raise stopped
 
@@ -216,17 +289,23 @@ class Run:
         if stop:
             raise Ended("blocked", why(stop))
 
-    async def _serve(self, step: Step, repeats: Repeats) -> AsyncGenerator[ev.Event, None]:
+    async def _serve(
+        self, step: Step, repeats: Repeats, pending: Pending | None = None
+    ) -> AsyncGenerator[ev.Event, None]:
         """Every call of a message in order; whatever happens, each gets an answer in the transcript."""
-        calls = step.calls
-        answers = {call.id: _answer(call, _UNRUN) for call in calls}
-        service = Service(self.tools, self.limits, self.cancel, self.deps, self.approve, self.conversation.id)
+        answers = {call.id: answer_to(call, UNRUN) for call in step.calls}
+        answers |= pending.answers if pending else {}
+        calls = [call for call in step.calls if pending is None or call.id not in pending.answers]
+        service = self._service(pending)
+        mark = self.conversation.mark()
+        waiting: Pending | None = None
         try:
             outcomes = await self.screening.calls(calls, self.tools)
             for call, outcome in zip(calls, outcomes, strict=True):
                 for event in self._checked(outcome, call.id):
                     yield event
-            step.retry = self.screening.retry(outcomes)
+            # Calls that an earlier run has begun to serve stand as they are.
+            step.retry = None if pending else self.screening.retry(outcomes)
             if step.retry:
                 return
             for found in step.unshown:
@@ -238,7 +317,7 @@ class Run:
                     yield self._event(
                         ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments
                     )
-                answers[call.id] = _answer(call, _STOPPED)
+                answers[call.id] = answer_to(call, _STOPPED)
                 ask = outcome.reason if outcome.action == "ask" else None
                 async with aclosing(serve(call, service, refused=refused, ask=ask)) as pieces:
                     async for piece in pieces:
@@ -252,15 +331,19 @@ class Run:
                             for event in self._checked(outcome, call.id):
                                 yield event
                         answers[call.id] = repeats.answer(piece)
-                        yield self._event(ev.ToolCallFinished, **piece.report(answers[call.id]))
+                        yield await self._ended(piece, answers[call.id])
                         if outcome.failed:
                             raise Ended("blocked", why(outcome))
                         if piece.undecided:
+                            waiting = waiting_at(
+                                call, step.calls, answers, self.run_id, step.number, mark, pending
+                            )
                             yield self._event(
                                 ev.ApprovalRequested,
                                 call_id=call.id,
                                 name=call.name,
                                 arguments=call.arguments,
+                                reason=piece.why,
                             )
                             raise Ended("approval", piece.result.content)
                 if repeats.exceeded:
@@ -268,6 +351,30 @@ class Run:
         finally:
             if not step.retry:
                 self.conversation.append(list(answers.values()), self.model)
+                self.conversation.pending = waiting
+                self.recorder.keep("results", step.number)
+
+    def _service(self, pending: Pending | None) -> Service:
+        fates = pending.fates if pending else {}
+        return Service(
+            self.tools,
+            self.limits,
+            self.cancel,
+            self.deps,
+            self.approve,
+            self.conversation.id,
+            recorder=self.recorder,
+            step=pending.step if pending else self.steps,
+            decisions=self.decisions if pending else {},
+            unknown=frozenset(call_id for call_id, fate in fates.items() if fate == "unknown"),
+        )
+
+    async def _ended(self, served: Served, answer: Message) -> ev.ToolCallFinished:
+        finished = self._event(ev.ToolCallFinished, **served.report(answer))
+        if not served.undecided:
+            tool = self.tools.get(served.call.name)
+            await self.recorder.settle(served.call, answer, finished, tool.effect if tool else "read")
+        return finished
 
     async def _found(self, found: ParseEvent, step: Step, answer: ScreenedText | None) -> Sequence[ev.Event]:
         if isinstance(found, TextDelta):
@@ -312,12 +419,14 @@ class Run:
         self._count(tool_calls=1)
 
     def _tokens_left(self) -> int | None:
-        limit = self.limits.max_tokens
-        if limit is None:
-            return None
-        if self.usage.output_tokens >= limit:
-            raise Ended("max_tokens", f"the limit of {limit} tokens is reached")
-        return limit - self.usage.output_tokens
+        used, whole = self.usage.output_tokens, self.usage.output_tokens + self.usage.prompt_tokens
+        left: int | None = None
+        for limit, spent in ((self.limits.max_tokens, used), (self.limits.max_total_tokens, whole)):
+            if limit is not None and spent >= limit:
+                raise Ended("max_tokens", f"the limit of {limit} tokens is reached")
+            if limit is not None:
+                left = limit - spent if left is None else min(left, limit - spent)
+        return left
 
     def _count(self, step: Step | None = None, *, tool_calls: int = 0, seconds: float = 0.0) -> None:
         used, more = self.usage, _usage_of(step) if step else ev.Usage()
@@ -331,11 +440,9 @@ class Run:
 
     def _event(self, kind: type[E], **values: Any) -> E:
         self._seq += 1
-        return kind(run_id=self.run_id, seq=self._seq, **values)
-
-
-def _answer(call: ToolCall, text: str) -> Message:
-    return Message(role="ipython", content=text, tool_call_id=call.id, name=call.name)
+        event = kind(run_id=self.run_id, seq=self._seq, **values)
+        self.recorder.event(event)  # type: ignore[arg-type]
+        return event
 
 
 def _usage_of(step: Step) -> ev.Usage:

@@ -1,11 +1,15 @@
 """Calls that a run left without an answer: it waits for a decision, or its process ended in the middle."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from arriero.prompts import Message, ToolCall
+
+UNRUN: Final = "Error: the call was not run, because the run ended before it."
+LOST: Final = "Error: it is not known whether {name} took effect: the program ended while the call ran."
 
 Fate = Literal["unrun", "undecided", "unknown"]
 
@@ -47,3 +51,42 @@ class Pending(BaseModel):
     def to_decide(self) -> tuple[ToolCall, ...]:
         """The calls that need a person's decision before the run can go on, as far as is known."""
         return tuple(call for call in self.open_calls if self.fates.get(call.id) in ("undecided", "unknown"))
+
+    def closing(self) -> list[Message]:
+        """An answer to every call, for when nobody goes on with them."""
+        told = {"unknown": LOST}
+        return [
+            self.answers.get(call.id)
+            or answer_to(call, told.get(self.fates.get(call.id, ""), UNRUN).format(name=call.name))
+            for call in self.calls
+        ]
+
+
+def answer_to(call: ToolCall, text: str) -> Message:
+    """The message that answers a call."""
+    return Message(role="ipython", content=text, tool_call_id=call.id, name=call.name)
+
+
+def waiting_at(
+    waiting: ToolCall,
+    calls: Sequence[ToolCall],
+    answers: Mapping[str, Message],
+    run_id: str,
+    step: int,
+    mark: Mark,
+    earlier: Pending | None,
+) -> Pending:
+    """What waits when nobody has decided about the call ``waiting``: it, and those behind it."""
+    done = set(earlier.answers if earlier else ()) | {call.id for call in calls[: calls.index(waiting)]}
+    fates: dict[str, Fate] = {call.id: "unrun" for call in calls if call.id not in done}
+    fates[waiting.id] = "undecided"
+    before = earlier.fates if earlier else {}
+    fates |= {call_id: "unknown" for call_id in fates if before.get(call_id) == "unknown"}
+    return Pending(
+        run_id=earlier.run_id if earlier else run_id,
+        step=step,
+        mark=mark,
+        calls=tuple(calls),
+        answers={call_id: answer for call_id, answer in answers.items() if call_id in done},
+        fates=fates,
+    )

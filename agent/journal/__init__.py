@@ -4,6 +4,7 @@ from .errors import JournalError, JournalFormatError, SessionBusy, UnknownSessio
 from .journal import Journal, default_path
 from .records import CallInfo, Found, Generation, RunInfo, SessionInfo
 from .restore import Entry
+from .session import Session
 
 __all__ = [
     "CallInfo",
@@ -14,6 +15,7 @@ __all__ = [
     "JournalError",
     "JournalFormatError",
     "RunInfo",
+    "Session",
     "SessionBusy",
     "SessionInfo",
     "UnknownSession",

@@ -1,8 +1,10 @@
 """Changes to sessions that no run makes."""
 
 import sqlite3
+import time
 
 from . import reading
+from .contents import put
 from .errors import JournalError, UnknownSession
 from .records import SessionInfo
 from .restore import chain
@@ -38,6 +40,17 @@ def check_name(db: sqlite3.Connection, name: str, session_id: str) -> None:
     taken = db.execute("SELECT id FROM session WHERE name=?", (name,)).fetchone()
     if taken and taken[0] != session_id:
         raise JournalError(f"there is a session called {name!r} already")
+
+
+def create(db: sqlite3.Connection, session_id: str, name: str | None, setup: bytes, model: str) -> None:
+    """Make an empty session."""
+    if name is not None:
+        check_name(db, name, session_id)
+    now = time.time()
+    db.execute(
+        "INSERT INTO session (id, name, setup, model, created, updated) VALUES (?, ?, ?, ?, ?, ?)",
+        (session_id, name, put(db, setup), model, now, now),
+    )
 
 
 def rename(db: sqlite3.Connection, session_id: str, name: str | None) -> SessionInfo:
@@ -91,10 +104,8 @@ def delete(db: sqlite3.Connection, session_id: str) -> None:
         )
         db.execute("INSERT INTO found (found) VALUES ('rebuild')")
         db.execute("DELETE FROM entry WHERE session=? AND id NOT IN kept", (session_id,))
-        for table in ("event", "call", "artifact", "generation"):
-            db.execute(
-                f"DELETE FROM {table} WHERE run IN (SELECT id FROM run WHERE session=?)", (session_id,)
-            )
+        for delete_of_run in _OF_RUN:
+            db.execute(delete_of_run, (session_id,))
         db.execute("DELETE FROM run WHERE session=?", (session_id,))
         db.execute("UPDATE session SET forked_from=NULL WHERE forked_from=?", (session_id,))
         db.execute("DELETE FROM session WHERE id=?", (session_id,))

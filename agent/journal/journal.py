@@ -21,7 +21,7 @@ from .recorder import JournalRecorder
 from .records import CallInfo, Found, Generation, RunInfo, SessionInfo
 from .restore import Entry, chain
 from .schema import connect, explained
-from .writer import Writer
+from .writer import Job, Writer
 
 
 def default_path() -> Path:
@@ -102,18 +102,18 @@ class Journal:
 
     def rename(self, session: str, name: str | None) -> SessionInfo:
         """Give a session a name that no other has; None takes it away."""
-        return self._change(lambda db: editing.rename(db, reading.session(db, session).id, name))
+        return self.change(lambda db: editing.rename(db, reading.session(db, session).id, name))
 
     def fork(self, session: str, *, at: int | None = None, name: str | None = None) -> SessionInfo:
         """A new session that shares what ``session`` held up to the entry numbered ``at`` (default: all)."""
         new = uuid.uuid4().hex
-        return self._change(
+        return self.change(
             lambda db: editing.fork(db, reading.session(db, session), new, at, name, time.time())
         )
 
     def undo(self, session: str) -> bool:
         """Take back a session's last turn; what it held stays in the journal. False if there is none."""
-        return bool(self._change(lambda db: editing.undo(db, reading.session(db, session).id)))
+        return bool(self.change(lambda db: editing.undo(db, reading.session(db, session).id)))
 
     def delete(self, session: str) -> SessionInfo:
         """Remove a session and its runs for good: its texts are overwritten in the file.
@@ -123,7 +123,7 @@ class Journal:
         info = self.session(session)
         lock = self.lock(info.id, info.shown)
         try:
-            self._change(lambda db: editing.delete(db, info.id))
+            self.change(lambda db: editing.delete(db, info.id))
             with self._reading() as db:
                 # Old pages stay in the log of changes until it is emptied.
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -133,7 +133,7 @@ class Journal:
 
     def search(self, words: str, *, limit: int = 20) -> list[Found]:
         """Messages with all these words, the best first."""
-        self._change(searching.index_new)
+        self.change(searching.index_new)
         with self._reading() as db:
             return searching.search(db, words, limit)
 
@@ -141,7 +141,8 @@ class Journal:
         """Write what waits and end the thread; the journal may be used again afterwards."""
         self._writer.close()
 
-    def _change(self, job: Any) -> Any:
+    def change(self, job: Job) -> Any:
+        """Have ``job`` done in a transaction of its own; returns what it does."""
         return self._writer.submit(job).result()
 
     @contextmanager

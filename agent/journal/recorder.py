@@ -5,7 +5,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from arriero.agent.backends import Model, Sampling, Token
 from arriero.agent.backends.base import Constraint
 from arriero.agent.conversation import Change, Conversation
 from arriero.agent.events import Event, RunFinished, ToolCallFinished
-from arriero.agent.recorder import Recorder
+from arriero.agent.recorder import JournalError, Recorder
 from arriero.prompts import Message, ToolCall
 from arriero.tools import Effect
 from arriero.tools.threads import in_thread, outcome
@@ -184,9 +184,11 @@ class JournalRecorder(Recorder):
         self._check()
 
     def release(self) -> None:
-        self._flush()
         if self._ended:
             return
+        with suppress(JournalError):
+            self.keep("end", 0)
+        self._flush()
         run_id, now = self._run_id, time.time()
 
         def job(db: sqlite3.Connection) -> None:

@@ -220,7 +220,7 @@ def test_limits_end_a_run_with_their_reason(limits: Limits, reason: str) -> None
 
 def test_after_a_limit_the_conversation_goes_on() -> None:
     model = ScriptedModel([CALL, "Fine.<|eot_id|>"])
-    with Agent(model, tools=[Echo()], limits=Limits(max_steps=1)) as agent:
+    with Agent(model, tools=[Echo()], limits=Limits(max_steps=1, last_answer=False)) as agent:
         conversation = agent.conversation()
         agent.run_sync("go", conversation=conversation)
         result = agent.run_sync("still there?", conversation=conversation)
