@@ -213,8 +213,8 @@ def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
     if len(location) == 1:
         return ["preset", *(name for name in Policy.model_fields if name != "screens")]
     head = str(location[0])
-    owner: type[BaseModel] = {"texts": Texts, "streaming": Streaming}.get(head, Rule)
-    return list(owner.model_fields)
+    owners: dict[str, type[BaseModel]] = {"texts": Texts, "streaming": Streaming}
+    return list(owners.get(head, Rule).model_fields)
 
 
 def _meant(name: object, known: Any) -> str:

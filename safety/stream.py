@@ -101,9 +101,8 @@ class ScreenedText:
             return
         hold = 0 if final else min(outcome.hold, len(self._written) - self._passed)
         if hold and not fresh.endswith(self._written[-hold:]):
-            self._stop(
-                replace(outcome, action="block", reason="a replacement changed text that was to be held")
-            )
+            reason = "a replacement changed text that was to be held"
+            self.stopped = replace(outcome, action="block", reason=reason)
             return
         self._clean += fresh[: len(fresh) - hold]
         self._passed = len(self._written) - hold

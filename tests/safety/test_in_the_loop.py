@@ -521,6 +521,18 @@ def test_a_replaced_answer_is_all_that_is_shown_and_kept() -> None:
     assert result.messages[-1].content == "the word"
 
 
+def test_a_replacement_that_changes_what_was_to_wait_blocks() -> None:
+    class Careless:
+        name = "guard"
+        instant = True
+
+        async def check(self, given: ScreenInput) -> Verdict:
+            return Verdict("replace", replacement="short", hold=8)
+
+    result, events = run(ScriptedModel(["a few words of an answer<|eot_id|>"]), policy(Careless(), "output"))
+    assert (result.stop_reason, shown(events)) == ("blocked", REFUSED)
+
+
 def test_a_cancelled_answer_keeps_only_what_was_shown() -> None:
     cancel = CancellationToken()
 
