@@ -111,7 +111,7 @@ def test_removing(hub: Loopback, tmp_path: Path) -> None:
 def test_two_processes_do_not_fetch_one_model(hub: Loopback, tmp_path: Path) -> None:
     store = store_of(hub, tmp_path)
     code = (
-        "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(1, flush=True); input()"
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(1, flush=True); input()"
     )
     program = [sys.executable, "-ISc", code, str(tmp_path / ".o--r--tiny.lock")]
     other = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
