@@ -86,7 +86,8 @@ class Context:
         params = lib.llama_context_default_params()
         params.n_ctx = length * sequences
         params.n_batch = BATCH
-        params.n_ubatch = BATCH if offloaded else rows_at_once(length, heads, scored=flash == FLASH_OFF)
+        most = settings.length if settings.deterministic else length
+        params.n_ubatch = BATCH if offloaded else rows_at_once(most, heads, scored=flash == FLASH_OFF)
         params.n_seq_max = sequences
         params.n_outputs_max = sequences  # otherwise logits are reserved for every row of a batch
         params.n_threads = params.n_threads_batch = settings.threads

@@ -17,7 +17,7 @@ from .logprobs import MOST_LOGPROBS, log_probabilities
 from .memory import Memory, Seat
 from .sampler import GuidedSampler, make_sampler
 from .settings import EngineSettings
-from .slots import Slot
+from .slots import PIECE, Slot
 from .vocab import TextDecoder, Vocab
 
 SHARED_CHUNK = 128  # rows of prompt in one decode while other conversations are generating
@@ -48,6 +48,7 @@ class Engine:
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
         self._failure: ModelError | None = None
+        self._turns = 0
         self._cancelling = False
         self._closing = False
         self._loaded = threading.Event()
@@ -268,6 +269,8 @@ class Engine:
 
     def _fill_batch(self) -> list[Part]:
         """Rows for all running generations: first one each for those that write, then prompts, fairly."""
+        if self._settings.deterministic:
+            return self._fill_with_one()
         writing = [one for one in self._running if not one.prefilling]
         reading = [one for one in self._running if one.prefilling]
         share = BATCH // max(1, len(writing))
@@ -279,6 +282,20 @@ class Engine:
                 parts.append(self._add(one, min(share, len(one.pending))))
                 budget -= parts[-1].count
         return parts
+
+    def _fill_with_one(self) -> list[Part]:
+        """Rows of one generation, in turns; prompts in pieces that end at multiples of ``PIECE``."""
+        with self._changed:
+            self._running.sort(key=lambda one: one.turn)
+            one = self._running[0] if self._running else None
+        if one is None or one.slot is None:
+            return []
+        self._turns += 1
+        one.turn = self._turns
+        count = len(one.pending)
+        if one.prefilling:
+            count = min(count, PIECE - len(one.slot.tokens) % PIECE)
+        return [self._add(one, min(count, BATCH))]
 
     def _make_room_to_write(self) -> None:
         for generation in list(self._running):
@@ -298,6 +315,8 @@ class Engine:
 
     def _commit(self, part: Part) -> None:
         generation, slot = part.generation, part.slot
+        if generation.prefilling and slot.exact == len(slot.tokens) and part.count == PIECE:
+            slot.exact += PIECE
         slot.tokens += generation.pending[: part.count]
         del generation.pending[: part.count]
         if generation.prefilling:

@@ -42,7 +42,7 @@ class Generation:
     """One request on its way through the engine.
 
     ``pending`` tokens are to be decoded next: first the prompt's, then each sampled one. ``carried`` of them
-    were sampled in an earlier request. ``guide`` holds it to a constraint.
+    were sampled in an earlier request. ``guide`` holds it to a constraint. ``turn`` is when it was last computed.
     """
 
     prompt: list[int]
@@ -54,6 +54,7 @@ class Generation:
     slot: Slot | None = None
     pending: list[int] = field(default_factory=list)
     carried: int = 0
+    turn: int = 0
     produced: int = 0
     sampler: Sampler | None = None
     decoder: TextDecoder | None = None

@@ -29,9 +29,9 @@ class LlamaCppModel:
     ``n_ctx`` bounds a conversation in tokens: by default what the model was trained for, at most 32,768.
     ``n_threads`` defaults to the processors that this process may use; ``n_gpu_layers`` -1 puts all layers on
     a GPU if the library was built for one. ``n_parallel`` conversations generate at once and are remembered.
-    ``cache_type`` (``f16``, ``q8_0``, ``q4_0``) and ``flash_attention`` are those of EngineSettings. ``seed``
-    makes requests without a seed of their own repeatable. The constructor returns when the model is loaded;
-    ``on_progress`` is told fractions meanwhile, on another thread. Raises ModelError.
+    ``cache_type`` (``f16``, ``q8_0``, ``q4_0``), ``flash_attention`` and ``deterministic`` are those of
+    EngineSettings. ``seed`` makes requests without a seed of their own repeatable. The constructor returns when
+    the model is loaded; ``on_progress`` is told fractions meanwhile, on another thread. Raises ModelError.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class LlamaCppModel:
         n_parallel: int = 1,
         cache_type: CacheType = "f16",
         flash_attention: bool | None = None,
+        deterministic: bool = False,
         seed: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
@@ -60,6 +61,7 @@ class LlamaCppModel:
                 gpu_layers=n_gpu_layers,
                 cache_type=cache_type,
                 flash_attention=flash_attention,
+                deterministic=deterministic,
             ),
             on_progress=on_progress,
         )

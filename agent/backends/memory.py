@@ -10,7 +10,7 @@ from .generation import EngineStats
 from .llama_lib import LOGGER
 from .parking import Parking
 from .settings import EngineSettings
-from .slots import Choice, Slot, choose, least_used
+from .slots import PIECE, Choice, Slot, choose, least_used
 
 FIRST_LENGTH = 2048  # tokens of a stream at first; it doubles when a conversation needs more
 
@@ -50,11 +50,13 @@ class Memory:
             return None
         self.ensure_room(len(prompt))
         slot, matched = self._restore(prompt, choice) or self._reuse(prompt, choice)
+        if self._settings.deterministic:
+            matched = min(matched, slot.exact) // PIECE * PIECE
         carried = slot.carried(prompt, matched)
         if not self.context.truncate(slot.id, matched):
             self.context.truncate(slot.id, 0)
             matched, carried = 0, 0
-        slot.tokens, slot.owed = prompt[:matched], []
+        slot.hold(prompt[:matched], exact=slot.exact)
         slot.used, slot.busy = next(self._clock), True
         self._stats.reused_tokens += matched
         return Seat(slot, matched, carried)
@@ -84,7 +86,7 @@ class Memory:
         self._park(slot, slot.match(prompt))
         if choice.donor:
             self.context.copy(choice.donor.id, slot.id)
-            slot.tokens, slot.owed = list(choice.donor.tokens), list(choice.donor.owed)
+            slot.hold(choice.donor.tokens, choice.donor.owed, choice.donor.exact)
             self._stats.copies += 1
         return slot, choice.matched
 
@@ -102,14 +104,14 @@ class Memory:
         self._parking.use(parked, matched)
         self._park(slot, slot.match(prompt))
         self.context.truncate(slot.id, 0)
-        slot.tokens, slot.owed = [], []
+        slot.hold()
         try:
             self.context.restore(slot.id, state)
         except ModelError as error:
             LOGGER.warning("a parked conversation is lost and will be computed again: %s", error)
             self._parking.discard(parked)
             return slot, 0
-        slot.tokens, slot.owed = list(parked.tokens), list(parked.owed)
+        slot.hold(parked.tokens, parked.owed, parked.exact)
         self._stats.restored += 1
         return slot, matched
 

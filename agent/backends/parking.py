@@ -23,6 +23,7 @@ class Parked:
 
     tokens: list[int]
     owed: list[int]
+    exact: int
     size: int
     state: State | None
     file: Path | None = None
@@ -63,7 +64,7 @@ class Parking:
     def add(self, slot: Slot, state: State) -> None:
         """Keep what the slot holds; the oldest give way to it."""
         self._forget_heads_of(slot.tokens)
-        self._parked.append(Parked(list(slot.tokens), list(slot.owed), len(state), state))
+        self._parked.append(Parked(list(slot.tokens), list(slot.owed), slot.exact, len(state), state))
         self._shrink()
 
     def find(self, prompt: Sequence[int], known: int) -> tuple[Parked, int] | None:

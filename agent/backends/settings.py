@@ -27,8 +27,11 @@ class EngineSettings:
     ``cache_type`` is how keys and values are kept: ``f16``, or ``q8_0`` and ``q4_0`` for a half and a quarter
     of the memory, on a processor at a half of the speed. ``flash_attention`` None lets llama.cpp decide on a
     GPU, and is off on a processor: there it is slower for 2 to 64 rows (measured: up to 2.1 times at 4,096
-    tokens), except that quantised caches need it. ``deterministic`` computes each conversation by itself in
-    fixed pieces, so that its tokens do not depend on what else runs; several at once are slower then.
+    tokens), except that quantised caches need it.
+
+    ``deterministic`` makes the tokens of a request depend on nothing but model, build, threads, prompt and
+    sampling: one request is computed at a time, its prompt in pieces of 128 tokens, and only such pieces are
+    used again. Without it, what else is in a batch changes the last bits of the logits, and now and then a token.
     """
 
     length: int

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+PIECE = 128  # tokens; where a deterministic engine parts prompts, and down to which it keeps what it knows
 COPY_MINIMUM = 32  # tokens; below that a copy saves too little
 COPY_RATIO = 64  # a copy moves a whole stream: worth it from 1/64 of the stream's length on
 
@@ -12,14 +13,20 @@ class Slot:
     """One sequence of a context.
 
     ``tokens`` are in its key-value memory. ``owed`` were written after them, and are decoded with whatever
-    comes next, so they belong to the transcript but not yet to the memory. ``used`` orders slots by last use.
+    comes next, so they belong to the transcript but not yet to the memory. The first ``exact`` tokens were read
+    in pieces that do not depend on what else ran. ``used`` orders slots by last use.
     """
 
     id: int
     tokens: list[int] = field(default_factory=list)
     owed: list[int] = field(default_factory=list)
+    exact: int = 0
     used: int = 0
     busy: bool = False
+
+    def hold(self, tokens: Sequence[int] = (), owed: Sequence[int] = (), exact: int = 0) -> None:
+        """Note what is in memory now; nothing by default."""
+        self.tokens, self.owed, self.exact = list(tokens), list(owed), min(exact, len(tokens))
 
     def match(self, prompt: Sequence[int]) -> int:
         """How many leading tokens of ``prompt`` are in memory; never all, since the last gives the logits."""
