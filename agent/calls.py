@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import threading
 import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Any
 
 from arriero.prompts import Message, ToolCall
 from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolError, ToolFailed, ToolResult
+from arriero.tools._results import as_result, whole_text
 from arriero.tools.arguments import argument_error
 from arriero.tools.threads import in_thread
 
@@ -20,6 +22,9 @@ from .cancellation import CancellationToken, RunCancelled
 from .events import ArtifactRef
 from .limits import Limits
 from .recorder import JournalError, Recorder
+
+_GRACE = 1.0  # seconds that a cancelled tool has to clean up
+_MOST_PIECES = 10_000  # of output that wait to be shown
 
 _TOLD = "\n\nNote: this call has now given the same result {times} times; do not repeat it."
 _REFUSED = "Error: {name} was not run: the user did not allow this call."
@@ -131,9 +136,12 @@ async def serve(
 def _put(
     loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[tuple[str, str] | None]", piece: tuple[str, str]
 ) -> None:
-    # A tool that was given up on may still write when the loop has gone.
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(queue.put_nowait, piece)
+    # A tool that was given up on may still write when the loop has gone, and one may write faster than it is read.
+    if loop.is_closed() or queue.qsize() >= _MOST_PIECES:
+        return
+    stream, text = piece
+    clean = ("stderr" if stream == "stderr" else "stdout", whole_text(str(text)))
+    loop.call_soon_threadsafe(queue.put_nowait, clean)
 
 
 async def _decided(call: ToolCall, service: Service, context: ToolContext, ask: str | None) -> Served:
@@ -193,42 +201,78 @@ async def _decision(call: ToolCall, service: Service, *, unknown: bool) -> bool 
 
 
 async def _bounded(call: ToolCall, tool: Tool, service: Service, context: ToolContext) -> ToolResult:
-    """Run within the time limit; every fault but ApprovalRequired becomes text."""
+    """Run within the time limit; every fault but ApprovalRequired becomes text.
+
+    A tool that will not be cancelled is left to itself.
+    """
     timeout = tool.timeout or service.limits.tool_timeout
     await service.recorder.intend(call, service.step, tool.effect)
+    work = asyncio.create_task(_outcome(tool, call.arguments, context))
     try:
-        async with asyncio.timeout(timeout) as limit:
-            return await tool.run(call.arguments, context)
-    except ApprovalRequired:
-        raise
-    except Exception as error:
-        if isinstance(error, TimeoutError) and limit.expired():
-            error = ToolError(f"{tool.name} did not answer within {timeout:g} seconds and {tool.when_late}.")
-        return _told(error)
+        done, _ = await asyncio.wait([work], timeout=timeout)
+        outcome = work.result() if done else None
+    finally:
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work], timeout=_GRACE)
+    if isinstance(outcome, ApprovalRequired):
+        raise outcome
+    if outcome is None:
+        outcome = ToolError(f"{tool.name} did not answer within {timeout:g} seconds and {tool.when_late}.")
+    return outcome if isinstance(outcome, ToolResult) else _told(outcome)
 
 
-def _told(error: Exception) -> ToolResult:
+async def _outcome(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> ToolResult | BaseException:
+    """What the tool answers or raises; nothing that it raises is taken for an order to this program."""
+    try:
+        result = await tool.run(arguments, context)
+        return result if _is_result(result) else as_result(getattr(result, "content", result), name=tool.name)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return error
+    except KeyboardInterrupt as error:
+        if threading.current_thread() is threading.main_thread():
+            raise
+        return error
+    except BaseException as error:
+        return error
+
+
+def _is_result(result: object) -> bool:
+    return isinstance(result, ToolResult) and isinstance(result.content, str)
+
+
+def _told(error: BaseException) -> ToolResult:
     """A fault in the reference's words; a run never dies of what a tool raises."""
     match error:
         case ToolFailed():
-            text = f"{error} This is final: do not make this call again."
+            text = f"{_said(error)} This is final: do not make this call again."
         case ToolError():
-            text = str(error)
+            text = _said(error)
         case _:
-            text = f"{type(error).__name__}: {error}"
+            text = f"{type(error).__name__}: {_said(error)}"
     return ToolResult(f"Error when running tool: {text}", error=True)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its message cannot be read)"
 
 
 def _shortened(result: ToolResult, limit: int) -> ToolResult:
     """Head and tail of an output that is too long for the model; the whole becomes an artifact."""
-    text = result.content
+    text = whole_text(result.content)
     if len(text) <= limit:
-        return result
+        return result if text is result.content else replace(result, content=text)
     half = limit // 2
     cut = len(text) - 2 * half
     name = "output.txt"
     short = f"{text[:half]}\n[… {cut} characters left out; the whole is in {name} …]\n{text[-half:]}"
-    whole = Artifact(name, "text/plain", text.encode("utf-8", "backslashreplace"))
+    whole = Artifact(name, "text/plain", text.encode())
     return ToolResult(short, (*result.artifacts, whole), result.error)
 
 

@@ -34,7 +34,7 @@ def as_result(value: Any, *, name: str) -> ToolResult:
         case ToolResult():
             return value
         case str():
-            return ToolResult(_whole(value))
+            return ToolResult(whole_text(value))
         case bytes() | bytearray():
             return as_result(_of_bytes(bytes(value), name), name=name)
         case Artifact():
@@ -52,7 +52,9 @@ def as_result(value: Any, *, name: str) -> ToolResult:
                 "\n".join(part.content for part in parts), tuple(a for part in parts for a in part.artifacts)
             )
     try:
-        return ToolResult(_whole(json.dumps(to_jsonable_python(value, fallback=_plain), ensure_ascii=False)))
+        return ToolResult(
+            whole_text(json.dumps(to_jsonable_python(value, fallback=_plain), ensure_ascii=False))
+        )
     except (PydanticSerializationError, TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"what {name} returned cannot be written as JSON: {error}") from None
 
@@ -89,7 +91,8 @@ def _drawn(draw: Any, name: str) -> Artifact:
     return Artifact(f"{name}.png", "image/png", data)
 
 
-def _whole(text: str) -> str:
+def whole_text(text: str) -> str:
+    """The text with half surrogate pairs, which no UTF-8 text can hold, as U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:

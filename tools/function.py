@@ -7,6 +7,7 @@ the Google, NumPy or Sphinx style.
 import inspect
 import re
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import (
@@ -135,6 +136,11 @@ class FunctionTool(Tool, Generic[P, R]):
             return await (self._awaited(call) if self._is_async else self._threaded(call))
         except SystemExit as error:
             raise RuntimeError(f"the tool tried to end the program, with code {error.code}") from None
+        except KeyboardInterrupt:
+            if self._is_async and threading.current_thread() is threading.main_thread():
+                raise
+            # Ctrl-C reaches the main thread alone: the function has raised it itself.
+            raise RuntimeError("the tool raised KeyboardInterrupt") from None
 
     async def aclose(self) -> None:
         """End the processes of a tool made with ``process``."""
