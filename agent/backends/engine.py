@@ -10,13 +10,14 @@ from typing import Any
 from . import llama_lib
 from .base import ContextOverflow, ModelError, Sampling, Token, TopToken
 from .context import ABORTED, BATCH, FATAL, AbortFlag, Context
+from .devices import Placement, find_devices, place
 from .generation import Delivery, EngineStats, Generation, Part
 from .gguf import GGUFInfo
 from .grammar.guide import Guide
 from .logprobs import MOST_LOGPROBS, log_probabilities
 from .memory import Memory, Seat
 from .sampler import GuidedSampler, make_sampler
-from .settings import EngineSettings
+from .settings import NUMA_STRATEGIES, EngineSettings
 from .slots import PIECE, Slot
 from .vocab import TextDecoder, Vocab
 
@@ -41,7 +42,7 @@ class Engine:
         self.length = settings.length
         self.stats = EngineStats()
         self._info = info
-        self._settings = settings
+        self.settings = settings
         self._on_progress = on_progress
         self._abort = AbortFlag()
         self._changed = threading.Condition()
@@ -53,6 +54,8 @@ class Engine:
         self._closing = False
         self._loaded = threading.Event()
         self._lib = llama_lib.load()
+        if settings.numa:
+            llama_lib.set_numa(NUMA_STRATEGIES[settings.numa])
         self._model: Any = None
         self._thread = threading.Thread(target=self._run, name="arriero-engine", daemon=True)
         atexit.register(self.close)  # the library must not compute while the process tears it down
@@ -155,8 +158,8 @@ class Engine:
     def _load(self) -> None:
         lib, on_progress = self._lib, self._on_progress
         params = lib.llama_model_default_params()
-        params.n_gpu_layers = self._settings.gpu_layers
-        self._offloaded = bool(params.n_gpu_layers and lib.llama_supports_gpu_offload())
+        self.placement = self._place()
+        params.n_gpu_layers = self.placement.gpu_layers
 
         def progress(fraction: float, _data: object) -> bool:
             try:
@@ -174,16 +177,27 @@ class Engine:
             reason = "loading was stopped" if self._closing else llama_lib.recent_problems()
             raise ModelError(f"{self._info.path}: llama.cpp cannot load it: {reason}")
         self.vocab = Vocab(lib, lib.llama_model_get_vocab(self._model), self._info)
-        self._memory = Memory(self._new_context, self._settings, self.stats)
+        self._memory = Memory(self._new_context, self.settings, self.stats)
+
+    def _place(self) -> Placement:
+        settings = self.settings
+        if not self._lib.llama_supports_gpu_offload():
+            return place(self._info, settings, ())
+        if settings.gpu_layers is None:
+            devices = find_devices(self._lib)
+            return place(self._info, settings, devices, reserved=settings.gpu_reserved)
+        layers = self._info.number("block_count") + 1
+        asked = layers if settings.gpu_layers < 0 else min(settings.gpu_layers, layers)
+        return Placement(asked, layers, "as asked for")
 
     def _new_context(self, length: int) -> Context:
         return Context(
             self._lib,
             self._model,
-            self._settings,
+            self.settings,
             length=length,
             heads=self._info.heads,
-            offloaded=self._offloaded,
+            offloaded=self.placement.gpu_layers > 0,
             abort=self._abort,
         )
 
@@ -269,7 +283,7 @@ class Engine:
 
     def _fill_batch(self) -> list[Part]:
         """Rows for all running generations: first one each for those that write, then prompts, fairly."""
-        if self._settings.deterministic:
+        if self.settings.deterministic:
             return self._fill_with_one()
         writing = [one for one in self._running if not one.prefilling]
         reading = [one for one in self._running if one.prefilling]

@@ -6,16 +6,18 @@ import random
 import weakref
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from arriero.prompts import Segment
 
 from .base import Constraint, ModelError, Sampling, Token
+from .devices import Placement
 from .engine import Engine
 from .generation import EngineStats
 from .gguf import GGUFInfo
 from .grammar import Grammars, Guide
 from .mailbox import Mailbox
-from .settings import CacheType, EngineSettings
+from .settings import PARKED_BYTES, CacheType, EngineSettings, Numa
 from .threads import usable_cpus
 
 DEFAULT_CONTEXT = 32_768  # tokens; memory is taken only as conversations grow
@@ -27,11 +29,14 @@ class LlamaCppModel:
     """A GGUF model run by llama.cpp on a thread of this process.
 
     ``n_ctx`` bounds a conversation in tokens: by default what the model was trained for, at most 32,768.
-    ``n_threads`` defaults to the processors that this process may use; ``n_gpu_layers`` -1 puts all layers on
-    a GPU if the library was built for one. ``n_parallel`` conversations generate at once and are remembered.
-    ``cache_type`` (``f16``, ``q8_0``, ``q4_0``), ``flash_attention`` and ``deterministic`` are those of
-    EngineSettings. ``seed`` makes requests without a seed of their own repeatable. The constructor returns when
-    the model is loaded; ``on_progress`` is told fractions meanwhile, on another thread. Raises ModelError.
+    ``n_threads`` defaults to the cores that this process may use. ``n_gpu_layers`` defaults to as many as fit
+    into free GPU memory, if llama.cpp was built for GPUs, with ``gpu_reserved`` bytes left for a second model;
+    -1 is all. ``n_parallel`` conversations generate at once; more wait, and idle ones are remembered outside of
+    the context (``parked_bytes``, ``parked_folder``). ``cache_type``, ``flash_attention``, ``deterministic`` and
+    ``numa`` are those of EngineSettings. ``seed`` makes requests without a seed of their own repeatable.
+
+    The constructor returns when the model is loaded; ``on_progress`` is told fractions meanwhile, on another
+    thread. Raises ModelError.
     """
 
     def __init__(
@@ -40,8 +45,12 @@ class LlamaCppModel:
         *,
         n_ctx: int | None = None,
         n_threads: int | None = None,
-        n_gpu_layers: int = -1,
+        n_gpu_layers: int | None = None,
         n_parallel: int = 1,
+        gpu_reserved: int = 0,
+        parked_bytes: int = PARKED_BYTES,
+        parked_folder: Path | None = None,
+        numa: Numa | None = None,
         cache_type: CacheType = "f16",
         flash_attention: bool | None = None,
         deterministic: bool = False,
@@ -59,6 +68,10 @@ class LlamaCppModel:
                 sequences=n_parallel,
                 threads=n_threads or usable_cpus(),
                 gpu_layers=n_gpu_layers,
+                gpu_reserved=gpu_reserved,
+                parked_bytes=parked_bytes,
+                parked_folder=parked_folder,
+                numa=numa,
                 cache_type=cache_type,
                 flash_attention=flash_attention,
                 deterministic=deterministic,
@@ -87,6 +100,16 @@ class LlamaCppModel:
     def constrains(self) -> bool:
         """Whether constraints are held to while sampling: they are."""
         return True
+
+    @property
+    def threads(self) -> int:
+        """Processor threads that compute."""
+        return self.engine.settings.threads
+
+    @property
+    def placement(self) -> Placement:
+        """How many layers went to GPUs, and why that many."""
+        return self.engine.placement
 
     @property
     def stats(self) -> EngineStats:

@@ -22,7 +22,8 @@ _SYMBOLS = (
     "llama_context_default_params", "llama_init_from_model", "llama_free", "llama_n_ctx_seq",
     "llama_get_memory", "llama_memory_clear", "llama_memory_seq_rm", "llama_memory_seq_cp", "llama_decode",
     "llama_state_seq_get_size", "llama_state_seq_get_data", "llama_state_seq_set_data",
-    "llama_supports_gpu_offload", "llama_sampler_chain_default_params", "llama_sampler_chain_init",
+    "llama_supports_gpu_offload", "llama_numa_init",
+    "llama_sampler_chain_default_params", "llama_sampler_chain_init",
     "llama_sampler_chain_add", "llama_sampler_free", "llama_sampler_init_dist",
     "llama_sampler_init_top_k", "llama_sampler_init_top_p", "llama_sampler_init_min_p",
     "llama_sampler_init_temp", "llama_sampler_sample", "llama_get_logits_ith", "ggml_abort_callback",
@@ -42,6 +43,7 @@ _CONTINUED = 5
 
 _lock = threading.Lock()
 _module: ModuleType | None = None
+_numa: int | None = None
 _callback: Any = None  # ctypes does not keep a callback alive; the library calls it until the process ends
 _problems: list[str] = []
 _held = threading.local()
@@ -63,6 +65,18 @@ def load() -> Any:
             lib.llama_backend_init()
             _module = lib
         return _module
+
+
+def set_numa(strategy: int) -> None:
+    """Tell llama.cpp how to place memory (ggml-cpu.h, enum ggml_numa_strategy); only the first call counts."""
+    global _numa
+    lib = load()
+    with _lock:
+        if _numa is None:
+            lib.llama_numa_init(strategy)
+            _numa = strategy
+        elif _numa != strategy:
+            LOGGER.warning("the placement of memory is decided already by an earlier model of this process")
 
 
 def import_layer(name: str) -> Any:

@@ -12,7 +12,9 @@ CACHE_TYPES: tuple[CacheType, ...] = get_args(CacheType)
 # bytes of a block of 32 values; ggml.h numbers the types 1, 8 and 2
 CACHE_BLOCKS: dict[CacheType, int] = {"f16": 64, "q8_0": 34, "q4_0": 18}
 
-MOST_SEQUENCES = 64  # ggml's own bound is 256; each takes memory for a stream of its own
+PARKED_BYTES = 512 << 20  # of host memory for the keys and values of idle conversations
+Numa = Literal["distribute", "isolate", "numactl"]
+NUMA_STRATEGIES: dict[Numa, int] = {"distribute": 1, "isolate": 2, "numactl": 3}  # ggml-cpu.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,12 @@ class EngineSettings:
     ``length`` bounds each conversation, in tokens. ``sequences`` conversations keep their keys and values;
     more wait their turn, and idle ones are parked: their keys and values are moved into up to ``parked_bytes``
     of host memory (512 MiB), what falls out of there into up to ``folder_bytes`` of files in ``parked_folder``
-    (None: it is forgotten). ``gpu_layers`` -1 puts all of them on a GPU if the library was built for one.
+    (None: it is forgotten).
+
+    ``gpu_layers`` of the model go to GPUs if llama.cpp was built for them; -1 is all, None as many as fit with
+    whole conversations and ``gpu_reserved`` bytes for models that are loaded later. ``numa`` (``distribute``,
+    ``isolate`` or ``numactl``) is llama.cpp's placement of memory on machines with several processors; the first
+    engine of a process decides it for all.
 
     ``cache_type`` is how keys and values are kept: ``f16``, or ``q8_0`` and ``q4_0`` for a half and a quarter
     of the memory, on a processor at a half of the speed. ``flash_attention`` None lets llama.cpp decide on a
@@ -37,11 +44,13 @@ class EngineSettings:
     length: int
     sequences: int = 1
     threads: int = 1
-    gpu_layers: int = -1
+    gpu_layers: int | None = None
+    gpu_reserved: int = 0
+    numa: Numa | None = None
     cache_type: CacheType = "f16"
     flash_attention: bool | None = None
     deterministic: bool = False
-    parked_bytes: int = 512 << 20
+    parked_bytes: int = PARKED_BYTES
     parked_folder: Path | None = None
     folder_bytes: int = 4 << 30
 
@@ -49,6 +58,13 @@ class EngineSettings:
         """Raise ModelError for settings that this model cannot have, before anything is loaded."""
         if self.cache_type not in CACHE_TYPES:
             raise ModelError(f"cache_type must be one of {', '.join(CACHE_TYPES)}, not {self.cache_type!r}")
+        if self.numa is not None and self.numa not in NUMA_STRATEGIES:
+            raise ModelError(f"numa must be one of {', '.join(NUMA_STRATEGIES)}, not {self.numa!r}")
+        if self.length > info.context_length > 0:
+            raise ModelError(
+                f"a context of {self.length} tokens is more than the {info.context_length} that {info.name} was "
+                "trained for; ask for fewer"
+            )
         if self.cache_type != "f16":
             if self.flash_attention is False:
                 raise ModelError(f"a {self.cache_type} cache needs flash attention; leave it on, or use f16")

@@ -1,22 +1,34 @@
-"""How many processors this process may really use."""
+"""How many processor cores this process may really use."""
 
 import math
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
+TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
-def usable_cpus(cgroup_root: Path = CGROUP_ROOT, own_cgroups: Path = OWN_CGROUPS) -> int:
-    """Processors in the affinity mask, bounded by the control group's quota; at least 1.
+def usable_cpus(
+    cgroup_root: Path = CGROUP_ROOT, own_cgroups: Path = OWN_CGROUPS, topology: Path = TOPOLOGY
+) -> int:
+    """Cores behind the affinity mask, bounded by the control group's quota; at least 1.
 
-    The quota is rounded up: with 1.5 processors a second thread still helps. Files and their formats:
-    Linux ``Documentation/admin-guide/cgroup-v2.rst`` (``cpu.max``) and ``cgroup-v1`` (``cpu.cfs_quota_us``).
+    Cores, not hardware threads: two threads of a core share the units that a matrix product keeps busy. The quota
+    is rounded up: with 1.5 processors a second thread still helps. Files and their formats: Linux
+    ``Documentation/admin-guide/cgroup-v2.rst`` (``cpu.max``), ``cgroup-v1`` (``cpu.cfs_quota_us``) and
+    ``Documentation/admin-guide/cputopology.rst`` (``thread_siblings_list``).
     """
     quota = cpu_quota(cgroup_root, own_cgroups)
-    cpus = _affinity()
-    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+    cores = count_cores(_affinity(), topology)
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def count_cores(cpus: Collection[int], topology: Path = TOPOLOGY) -> int:
+    """How many cores these processors are; a processor whose siblings are not told counts as one."""
+    cores = {_text(topology / f"cpu{cpu}/topology/thread_siblings_list").strip() or str(cpu) for cpu in cpus}
+    return max(1, len(cores))
 
 
 def cpu_quota(cgroup_root: Path = CGROUP_ROOT, own_cgroups: Path = OWN_CGROUPS) -> float | None:
@@ -25,11 +37,11 @@ def cpu_quota(cgroup_root: Path = CGROUP_ROOT, own_cgroups: Path = OWN_CGROUPS) 
     return min(quotas, default=None)
 
 
-def _affinity() -> int:
+def _affinity() -> Collection[int]:
     try:
-        return len(os.sched_getaffinity(0))
+        return os.sched_getaffinity(0)
     except (AttributeError, OSError):
-        return os.cpu_count() or 1
+        return range(os.cpu_count() or 1)
 
 
 def _group_folders(root: Path, own: Path) -> list[Path]:

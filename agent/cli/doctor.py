@@ -3,7 +3,7 @@
 import os
 import sys
 
-from arriero.agent.backends import ModelError
+from arriero.agent.backends import Model, ModelError
 
 from .exits import Exit, NotReady
 from .runner import load
@@ -24,6 +24,8 @@ def examine(settings: Settings) -> Exit:
     try:
         model = load(lambda: load_model(settings))
         say(good, f"model: {model.name}, {model.context_length:,} tokens of context, form {model.dialect}")
+        for line in _devices(model):
+            say(note, line)
     except (ModelError, NotReady) as error:
         ready = False
         say(bad, f"model: {error}")
@@ -36,6 +38,16 @@ def examine(settings: Settings) -> Exit:
     for name, found, lacking in _keyed_tools():
         say(good if found else note, f"{name}: set up" if found else lacking)
     return Exit.OK if ready else Exit.NOT_READY
+
+
+def _devices(model: Model) -> list[str]:
+    """What computes the model, if that is this process."""
+    from arriero.agent.backends import LlamaCppModel
+    from arriero.agent.backends.devices import describe_devices
+
+    if not isinstance(model, LlamaCppModel):
+        return []
+    return [f"compute: {model.threads} threads; {model.placement.line}", *describe_devices()]
 
 
 def _keyed_tools() -> list[tuple[str, bool, str]]:
