@@ -98,14 +98,6 @@ WITH_NAMESPACES: dict[str, tuple[str, str]] = {
         "True True",
     ),
 }
-WITH_LIBRARIES: dict[str, tuple[str, str]] = {
-    "numpy": (
-        "import numpy as np\na = np.random.rand(300, 300)\nprint((a @ a).shape, np.linalg.inv(a).shape)",
-        "(300, 300) (300, 300)",
-    ),
-    "pandas": ("import pandas as pd\nprint(pd.DataFrame({'a': [1, 2]}).describe().shape)", "(8, 1)"),
-    "scipy": ("import scipy.stats as s\nprint(round(s.norm.cdf(0), 2))", "0.5"),
-}
 
 
 def works(kernel: Kernel, code: str, expected: str) -> None:
@@ -123,9 +115,3 @@ def test_with_namespaces(kernel: Kernel, name: str) -> None:
     if kernel.level == "landlock":
         pytest.skip("needs namespaces of its own")
     works(kernel, *WITH_NAMESPACES[name])
-
-
-@pytest.mark.parametrize("name", WITH_LIBRARIES)
-def test_with_libraries(kernel: Kernel, name: str) -> None:
-    pytest.importorskip(name)
-    works(kernel, *WITH_LIBRARIES[name])
