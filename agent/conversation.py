@@ -37,8 +37,8 @@ class Conversation:
     rendered again. ``messages`` is the same for people. ``evaluated`` counts the tokens at the head of the
     transcript that the model has read or written; those behind it are new to it. ``open`` says that the last
     answer has not been ended. ``id`` is what tools keep its state under. ``pending`` are calls of the last
-    message that wait to be gone on with; ``busy`` says that a run is in it now; ``turns`` marks where each turn
-    began.
+    message that wait to be gone on with; ``unasked`` is a prompt that a killed run did not get to;
+    ``busy`` says that a run is in it now; ``turns`` marks where each turn began.
     """
 
     dialect: Dialect
@@ -51,6 +51,7 @@ class Conversation:
     open: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     pending: Pending | None = None
+    unasked: str | None = None
     busy: bool = False
     turns: list[Mark] = field(default_factory=list)
     _same: tuple[int, int] = (0, 0)
@@ -82,6 +83,8 @@ class Conversation:
     @property
     def unfinished(self) -> bool:
         """Whether there is something that a run can go on with: calls, an answer that is missing or cut off."""
+        if self.unasked is not None:
+            return True
         last = self.messages[-1] if self.messages else None
         return last is not None and (
             self.pending is not None or self.open or last.role in ("user", "ipython")

@@ -73,9 +73,12 @@ class Run:
         first = len(self.conversation.messages)
         reason: ev.StopReason = "final"
         error: str | None = None
-        yield self._event(ev.RunStarted, model=self.model.name, tools=tuple(self.tools))
+        begun = self._event(ev.RunStarted, model=self.model.name, tools=tuple(self.tools))
+        unkept = await self._begin(prompt)
+        yield begun
         try:
-            await self.recorder.begin(prompt, self.sampling)
+            if unkept:
+                raise unkept
             async with aclosing(self._converse(prompt)) as events:
                 async for event in events:
                     yield event
@@ -99,6 +102,13 @@ class Run:
                     yield event
         self._count(seconds=time.monotonic() - started)
         yield await self._finished(reason, error, tuple(self.conversation.messages[first:]))
+
+    async def _begin(self, prompt: str | None) -> JournalError | None:
+        try:
+            await self.recorder.begin(prompt, self.sampling)
+        except JournalError as fault:
+            return fault
+        return None
 
     async def _finished(
         self, reason: ev.StopReason, error: str | None, messages: tuple[Message, ...]
@@ -143,7 +153,12 @@ class Run:
         """Go on with what is unfinished: calls first, then the loop."""
         conversation = self.conversation
         pending = conversation.pending
-        if pending is not None:
+        if conversation.unasked is not None:
+            asked, conversation.unasked = conversation.unasked, None
+            async with aclosing(self._admit(Message(role="user", content=asked))) as events:
+                async for event in events:
+                    yield event
+        elif pending is not None:
             conversation.rewind(pending.mark)
             self.recorder.adopt(pending.run_id)
             step = Step(pending.step, calls=list(pending.calls), end="eom")
@@ -197,6 +212,7 @@ class Run:
 
     async def _admit(self, message: Message) -> AsyncGenerator[ev.Event, None]:
         """What the user wrote, as far as the screens let it pass."""
+        self.conversation.unasked = None
         pending = self.conversation.pending
         if pending and len(self.conversation.messages) == pending.mark.messages:
             self.conversation.append(pending.closing(), self.model)
@@ -326,12 +342,16 @@ class Run:
                                 ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=piece[1]
                             )
                             continue
+                        checked: list[ev.GuardrailChecked] = []
                         if refused is None:
                             piece.result, outcome = await self.screening.result(call, piece.result)
-                            for event in self._checked(outcome, call.id):
-                                yield event
+                            checked = self._checked(outcome, call.id)
                         answers[call.id] = repeats.answer(piece)
-                        yield await self._ended(piece, answers[call.id])
+                        # Kept before anybody hears of it, so that a kill then finds it finished.
+                        finished = await self._ended(piece, answers[call.id])
+                        for event in checked:
+                            yield event
+                        yield finished
                         if outcome.failed:
                             raise Ended("blocked", why(outcome))
                         if piece.undecided:
@@ -396,7 +416,7 @@ class Run:
             events.append(self._event(ev.TextDelta, text=text))
         return events
 
-    def _checked(self, outcome: Outcome, call_id: str | None = None) -> list[ev.Event]:
+    def _checked(self, outcome: Outcome, call_id: str | None = None) -> list[ev.GuardrailChecked]:
         return [self._event(ev.GuardrailChecked, **report(check, call_id)) for check in outcome.checks]
 
     def _rewind(self, begun: Mark, reason: str) -> ev.ModelRetried:

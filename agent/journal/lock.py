@@ -14,6 +14,7 @@ class SessionLock:
         folder = journal.with_name(f"{journal.name}-locks")
         self._path = folder / session
         try:
+            journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.mkdir(exist_ok=True, mode=0o700)
             self._handle = self._acquire(shown)
         except OSError as error:

@@ -57,7 +57,14 @@ def head(db: sqlite3.Connection, session_id: str) -> int | None:
 def conversation(db: sqlite3.Connection, session_id: str) -> Conversation:
     """See ``Journal.conversation``."""
     setup, last = db.execute("SELECT setup, head FROM session WHERE id=?", (session_id,)).fetchone()
-    return conversation_of(db, session_id, setup_from(db, setup), chain(db, last))
+    kept = conversation_of(db, session_id, setup_from(db, setup), chain(db, last))
+    row = db.execute(
+        "SELECT prompt FROM run WHERE session=?1 AND ended IS NULL AND prompt NOT NULL AND "
+        "rowid=(SELECT max(rowid) FROM run WHERE session=?1) AND id NOT IN (SELECT run FROM entry WHERE session=?1)",
+        (session_id,),
+    ).fetchone()
+    kept.unasked = get(db, row[0]).decode() if row else None
+    return kept
 
 
 def runs(db: sqlite3.Connection, session_id: str | None, limit: int | None) -> list[RunInfo]:
