@@ -9,7 +9,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 _CONTINUES: Final = ("elif ", "else:", "else ", "except:", "except ", "finally:", "case ")
 _MOST_FRAGMENTS: Final = 20_000
@@ -43,12 +44,12 @@ def _without_magic(code: str) -> str:
     if not any(mark in code for mark in "!%?"):
         return code
     try:
-        from IPython.core.inputtransformer2 import TransformerManager
+        transformer: Any = import_module("IPython.core.inputtransformer2")
     except ImportError:
         return code
     try:
         with _quiet():
-            return TransformerManager().transform_cell(code)
+            return str(transformer.TransformerManager().transform_cell(code))
     except Exception:  # it was not written for texts that are no cells
         return code
 
