@@ -46,7 +46,7 @@ _SHORTEST: Final = 12  # characters of a value in the environment that is looked
 
 def keys(text: str, start: int = 0, *, known: re.Pattern[str] | None = None) -> list[tuple[int, int]]:
     """Where keys are, from ``start`` on; ``known`` finds further ones (see ``known_values``)."""
-    found = [match.span() for match in _KEY.finditer(text, start)]
+    found = [match.span() for match in _KEY.finditer(text, start)] if len(text) - start >= _SHORTEST else []
     behind = max(0, start - _LOOK_BACK)
     for pattern, mark in ((_NAMED, "ecret"), (_USERINFO, "://")):
         if mark in text or mark.upper() in text:

@@ -1,11 +1,11 @@
 """The screen that needs no model: what can be told from the characters alone."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .base import ACTIONS, PLACES, Action, Place, ScreenError, ScreenInput, Verdict
+from .base import ACTIONS, ALLOW, PLACES, Action, Place, ScreenError, ScreenInput, Verdict
 from .hidden_text import hidden_text
 from .keys import keys, known_values, open_block
 from .links import links_with_data
@@ -60,6 +60,10 @@ OVERSIZED: Final = "oversized"
 
 Places = list[tuple[int, int]]
 
+_LOOK_BACK: Final = (
+    512  # characters before new text that may say what it is: a name, the beginning of an image
+)
+
 
 class PatternScreen:
     """Looks for hidden text, keys, addresses that carry data, control-token look-alikes, and too much of anything.
@@ -80,43 +84,47 @@ class PatternScreen:
 
     async def check(self, given: ScreenInput) -> Verdict:
         """What is found behind ``given.passed``, and the text without it where the place asks for that."""
-        end = len(given.text) if given.final else _settled(given.text, given.passed)
-        text = given.text[:end]
-        hold = len(given.text) - end
-        found = self._find(text, given)
+        # An answer is read word by word: only what is new, and a little before it, is looked at.
+        base = max(0, given.passed - _LOOK_BACK)
+        text = given.text[base:] if base else given.text
+        start = given.passed - base
+        end = len(text) if given.final else _settled(text, start)
+        hold = len(text) - end
+        found = self._find(text[:end] if hold else text, start, given)
         limit = self._max_chars[given.place]
         if len(given.text) > limit:
             reason = f"the text has {len(given.text)} characters, and {limit} are allowed here"
             return Verdict("block", categories=(*(kind.category for kind in found), OVERSIZED), reason=reason)
         if not found:
-            return Verdict(hold=hold)
+            return Verdict(hold=hold) if hold else ALLOW
         action = max((kind.actions.get(given.place, "allow") for kind in found), key=ACTIONS.index)
-        cleaned = _cleaned(text, given, found) + given.text[end:] if action == "replace" else None
         return Verdict(
             action,
             categories=tuple(kind.category for kind in found),
             reason="found " + "; ".join(f"{kind.words} ({len(spans)})" for kind, spans in found.items()),
-            replacement=cleaned,
+            replacement=_cleaned(text, start, given.place, found) if action == "replace" else None,
             hold=hold,
         )
 
-    def _find(self, text: str, given: ScreenInput) -> dict[Kind, Places]:
-        start = given.passed
+    def _find(self, text: str, start: int, given: ScreenInput) -> dict[Kind, Places]:
+        found: dict[Kind, Places] = {}
+        if ("<" in text or "[" in text) and (
+            tokens := [match.span() for match in _TOKEN.finditer(text, start)]
+        ):
+            found[CONTROL_TOKENS] = tokens
+        if hidden := hidden_text(text, start):
+            found[HIDDEN_TEXT] = hidden
+        if secrets := keys(text, start, known=self._known):
+            found[SECRET] = secrets
+        if "//" in text and given.place in EXFILTRATION.actions:
+            addresses = links_with_data(text, start, known=lambda address: _was_there(address, given))
+            if addresses:
+                found[EXFILTRATION] = addresses
+        return found
 
-        def known(address: str) -> bool:
-            return any(span.origin != "model" and address in span.text for span in given.spans)
 
-        addresses = given.place in EXFILTRATION.actions
-        tokens = (
-            [match.span() for match in _TOKEN.finditer(text, start)] if "<" in text or "[" in text else []
-        )
-        found = {
-            CONTROL_TOKENS: tokens,
-            HIDDEN_TEXT: hidden_text(text, start),
-            SECRET: keys(text, start, known=self._known),
-            EXFILTRATION: links_with_data(text, start, known=known) if addresses else [],
-        }
-        return {kind: spans for kind, spans in found.items() if spans}
+def _was_there(address: str, given: ScreenInput) -> bool:
+    return any(span.origin != "model" and address in span.text for span in given.spans)
 
 
 def from_settings(settings: Mapping[str, Any], policy: Policy) -> PatternScreen:
@@ -147,18 +155,18 @@ def _settled(text: str, start: int) -> int:
     return end
 
 
-def _cleaned(text: str, given: ScreenInput, found: Mapping[Kind, Sequence[tuple[int, int]]]) -> str:
-    """The text behind ``passed`` without what the place has replaced; where findings overlap, the first counts."""
+def _cleaned(text: str, start: int, place: Place, found: Mapping[Kind, Places]) -> str:
+    """The text from ``start`` on without what the place has replaced; where findings overlap, the first counts."""
     cuts = sorted(
-        (start, end, kind.instead)
+        (first, last, kind.instead)
         for kind, spans in found.items()
-        if kind.actions.get(given.place) == "replace"
-        for start, end in spans
+        if kind.actions.get(place) == "replace"
+        for first, last in spans
     )
     pieces: list[str] = []
-    position = given.passed
-    for start, end, instead in cuts:
-        if start >= position:
-            pieces += [text[position:start], instead]
-        position = max(position, end)
+    position = start
+    for first, last, instead in cuts:
+        if first >= position:
+            pieces += [text[position:first], instead]
+        position = max(position, last)
     return "".join([*pieces, text[position:]])

@@ -91,6 +91,7 @@ class Pipeline:
         self.policy = policy
         self._given = {name: as_screen(name, screen) for name, screen in policy.screens.items()}
         self._made = {name: _Made() for name in FACTORIES}
+        self._at_once: dict[Place, tuple[tuple[str, Rule], ...]] = {}
 
     def stands(self, place: Place) -> bool:
         """Whether anything is screened there."""
@@ -105,15 +106,24 @@ class Pipeline:
         screen = self._given.get(name) or self._built_in(name)
         return bool(getattr(screen, "instant", False))
 
-    async def check(self, given: ScreenInput, *, only: bool | None = None) -> Outcome:
+    async def check(self, given: ScreenInput, *, slow_only: bool = False) -> Outcome:
         """Ask every screen of the place and wait for all; never raises but when it is cancelled.
 
-        ``only`` asks those that answer at once (True) or those that do not (False).
+        ``slow_only`` leaves out those that answer at once (see ``check_at_once``).
         """
         rules = self.policy.rules(given.place)
-        if only is not None:
-            rules = {name: rule for name, rule in rules.items() if self.is_instant(name) is only}
+        if slow_only:
+            rules = {name: rule for name, rule in rules.items() if not self.is_instant(name)}
         return combined(given, await self._ask_all(given, rules))
+
+    async def check_at_once(self, given: ScreenInput) -> Outcome:
+        """Ask the screens of the place that answer at once."""
+        rules = self._at_once.get(given.place)
+        if rules is None:
+            named = self.policy.rules(given.place).items()
+            rules = tuple((name, rule) for name, rule in named if self.is_instant(name))
+            self._at_once[given.place] = rules
+        return combined(given, [await self._ask_at_once(name, rule, given) for name, rule in rules])
 
     async def aclose(self) -> None:
         """Free the screens that were made here; it is safe to call twice."""
@@ -224,10 +234,10 @@ def as_screen(name: str, given: Screen | Check) -> Screen:
 
 def combined(given: ScreenInput, checks: list[Checked]) -> Outcome:
     """The strictest of all answers. Replacements of several screens cannot be joined: the texts then are blocked."""
-    worst = max(checks, key=lambda check: (ACTIONS.index(check.action), check.failed), default=None)
     hold = max((check.verdict.hold for check in checks), default=0)
-    if worst is None or worst.action == "allow":
+    if all(check.action == "allow" for check in checks):
         return Outcome("allow", given.text, tuple(checks), hold=hold)
+    worst = max(checks, key=lambda check: (ACTIONS.index(check.action), check.failed))
     text = given.text
     action = worst.action
     reason = worst.verdict.reason

@@ -88,8 +88,7 @@ class ScreenedText:
         return checks
 
     async def _sift(self, *, final: bool) -> None:
-        given = replace(self._given, text=self._written, final=final, passed=self._passed)
-        outcome = await self._pipeline.check(given, only=True)
+        outcome = await self._pipeline.check_at_once(self._so_far(self._written, self._passed, final=final))
         # Every word has its verdicts; those that found nothing are told once, at the end.
         self.checks += [
             check for check in outcome.checks if final or check.action != "allow" or check.verdict.categories
@@ -125,8 +124,14 @@ class ScreenedText:
 
     def _start(self, *, final: bool) -> None:
         self._reading = len(self._clean)
-        given = replace(self._given, text=self._clean, final=final, passed=len(self.shown))
-        self._running = asyncio.create_task(self._pipeline.check(given, only=False))
+        given = self._so_far(self._clean, len(self.shown), final=final)
+        self._running = asyncio.create_task(self._pipeline.check(given, slow_only=True))
+
+    def _so_far(self, text: str, passed: int, *, final: bool) -> ScreenInput:
+        one = self._given
+        return ScreenInput(
+            one.place, text, one.role, one.origin, messages=one.messages, final=final, passed=passed
+        )
 
     async def _collect(self) -> None:
         """Wait for the screens that read a window, and go by what they say."""
