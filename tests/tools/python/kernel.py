@@ -20,9 +20,9 @@ LIMITS = SandboxLimits(
 class Kernel:
     """A sandbox driven synchronously."""
 
-    def __init__(self, level: Any, *, spare: bool = True) -> None:
+    def __init__(self, level: Any, *, spare: bool = True, limits: SandboxLimits = LIMITS) -> None:
         self.level = level
-        self.sandbox = Sandbox(LIMITS, level, spare=spare, preload=())
+        self.sandbox = Sandbox(limits, level, spare=spare, preload=())
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
