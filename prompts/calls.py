@@ -68,3 +68,22 @@ def vllm_pythonic_calls(calls: tuple[ToolCall, ...]) -> str:
         for call in calls
     )
     return f"[{', '.join(written)}]"
+
+
+def python_list(calls: tuple[ToolCall, ...]) -> str:
+    """One list of calls as Python literals, which the model is taught to write: strings quoted and escaped."""
+    written = []
+    for call in calls:
+        arguments = ", ".join(f"{name}={_literal(value)}" for name, value in call.arguments.items())
+        written.append(f"{call.name}({arguments})")
+    return f"[{', '.join(written)}]"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        return compact_json(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
+    return repr(value)

@@ -5,7 +5,7 @@ import difflib
 from ..errors import UnknownDialect
 from .base import Dialect, split_builtin
 from .huggingface import HF_FIXED_DATE, HuggingFace, Vllm
-from .llama3 import Llama3
+from .llama3 import Llama3, Llama32
 from .llama4 import Llama4
 from .meta import MetaAdapter31, MetaAdapter32, MetaInterface31, MetaMessages
 
@@ -16,7 +16,7 @@ _DIALECTS: dict[str, Dialect] = {
     for dialect in (
         Llama3("llama3.1"),
         Llama3("llama3.3"),
-        MetaAdapter32("llama3.2", "python_list"),
+        Llama32("llama3.2", "python_list"),
         MetaMessages("meta-messages"),
         MetaMessages("meta-messages-function-tag", "function_tag"),
         MetaMessages("meta-messages-pythonic", "python_list"),

@@ -1,10 +1,11 @@
 """Our default for Llama 3.1 and 3.3: what the weights were trained on, written without the references' slips."""
 
-from ..calls import json_call, meta_query
+from ..calls import json_call, meta_query, python_list
 from ..messages import BUILTIN_TOOLS, CODE_INTERPRETER, Message, ToolCall
 from ..rendering import render_text
 from .base import Framed, Opening, split_system
 from .huggingface import HuggingFace
+from .meta import MetaAdapter32
 
 
 class Llama3(HuggingFace):
@@ -56,6 +57,21 @@ class Llama3(HuggingFace):
             return ""
         listed = f"Tools: {opening.listed_tools}\n\n" if opening.listed_tools else ""
         return f"Environment: ipython\n{listed}"
+
+
+class Llama32(MetaAdapter32):
+    """The pythonic form of 3.2: llama-stack's head, and calls in the history as literals that can be read back.
+
+    Meta's own encoder writes strings without escaping them and every call in a list of its own; what the model
+    is told to write, and writes, is one list.
+    """
+
+    def frame(self, message: Message, opening: Opening) -> Framed:
+        calls = message.tool_calls
+        if message.role != "assistant" or any(call.name in BUILTIN_TOOLS for call in calls) or not calls:
+            return super().frame(message, opening)
+        pieces = (message.content, *message.parts, python_list(calls))
+        return Framed("assistant", pieces, message.end)
 
 
 def _all_text(message: Message) -> str:

@@ -1,0 +1,6 @@
+"""Public evaluation suites: read as they are published, run through a model or replayed from their own answers."""
+
+from .bfcl import Case, SuiteError, categories, load
+from .scoring import Score, Tally, replay, run_model
+
+__all__ = ["Case", "Score", "SuiteError", "Tally", "categories", "load", "replay", "run_model"]
