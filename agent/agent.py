@@ -10,9 +10,10 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, I
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date as Date
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from typing_extensions import TypeVar
 
 from arriero.prompts import CODE_INTERPRETER, ArrieroError, Message
 from arriero.prompts.dialects import get_dialect
@@ -23,6 +24,7 @@ from arriero.tools.function import as_tool
 from arriero.tools.threads import in_thread
 
 from .approval import Approve
+from .attempts import Attempts
 from .backends import Model, Sampling
 from .cancellation import CancellationToken
 from .conversation import Conversation
@@ -30,6 +32,7 @@ from .events import Event, RunFinished, StopReason, Usage
 from .files import with_files
 from .limits import Limits
 from .loop import Run
+from .output import Output
 from .recorder import Recorder
 from .screening import Screening
 
@@ -43,10 +46,14 @@ class ConfigError(ArrieroError):
     """An agent was put together in a way that cannot work."""
 
 
+OutputT = TypeVar("OutputT", default=str)
+
+
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Generic[OutputT]):
     """How a run ended. ``output`` is the answer, or as much of it as there is; ``error`` says why it is not
-    whole.
+    whole. ``data`` is the answer as an object of the agent's ``output_type`` (without one, the text itself); None
+    where the run did not end with an answer.
     """
 
     output: str
@@ -56,6 +63,7 @@ class RunResult:
     stop_reason: StopReason
     run_id: str
     error: str | None = None
+    data: OutputT | None = None
 
 
 class RunOptions(TypedDict, total=False):
@@ -73,7 +81,7 @@ class RunOptions(TypedDict, total=False):
     files: Sequence[str | os.PathLike[str]]
 
 
-class Agent:
+class Agent(Generic[OutputT]):
     """Drives a model through a conversation with tools.
 
     ``tools`` are Tool objects or plain functions with type hints. ``dialect`` names the wire form (default:
@@ -86,7 +94,10 @@ class Agent:
     ``session``, a Session or its name, is what runs go on with; it is kept in ``journal``, a Journal or a path
     (default: the user's, once a session is named). With ``journal`` alone every run is kept, each in a session
     of its own; with neither nothing is written to disk.
-    Raises ConfigError for two tools of one name, UnknownDialect, PolicyError.
+    ``output_type``, a pydantic model or another type that pydantic adapts, is what an answer must be: a JSON document
+    of its schema, after whatever tools were called. A model that constrains cannot write another; any other one is
+    told what is wrong and asked again, ``limits.max_retries`` times.
+    Raises ConfigError for two tools of one name, UnknownDialect, PolicyError, OutputError.
     """
 
     def __init__(
@@ -102,10 +113,12 @@ class Agent:
         deps: Any = None,
         approve: Approve | None = None,
         guards: Policy | str | None = "default",
+        output_type: type[OutputT] | None = None,
         session: "Session | str | None" = None,
         journal: "Journal | str | os.PathLike[str] | None" = None,
     ) -> None:
         self.model = model
+        self.output: Output[OutputT] | None = _output(output_type)
         self.instructions = instructions
         self.tools = _by_name(tools)
         self.limits = limits or Limits()
@@ -126,6 +139,8 @@ class Agent:
         if self.tools and CODE_INTERPRETER not in self.tools:
             # A model trained on Python tools will write code unless it is told that nothing runs it.
             instructions = f"{instructions} Python is not available.".strip()
+        if self.output:
+            instructions = f"{instructions}\n\n{self.output.instructions}".strip()
         specs = tuple(tool.spec for tool in self.tools.values())
         return Conversation(self.dialect, instructions, specs, self.date)
 
@@ -161,22 +176,22 @@ class Agent:
                 timer.cancel()
             run.recorder.release()
 
-    async def run(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult:
+    async def run(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult[OutputT]:
         """Run to the end. Faults of model and tools are in the result, not raised; see ``stream`` for the rest."""
         conversation = options["conversation"] = await self._conversation_of(options)
         async with aclosing(self.stream(prompt, **options)) as events:
             async for event in events:
                 if isinstance(event, RunFinished):
-                    return _result(event, conversation)
+                    return _result(event, conversation, self.output)
         raise AssertionError("a run always ends with RunFinished")
 
-    def run_sync(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult:
+    def run_sync(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult[OutputT]:
         """``run`` for code that is not asynchronous."""
         conversation = self._start_portal().call(self._conversation_of, options)
         options["conversation"] = conversation
         for event in self.stream_sync(prompt, **options):
             if isinstance(event, RunFinished):
-                return _result(event, conversation)
+                return _result(event, conversation, self.output)
         raise AssertionError("a run always ends with RunFinished")
 
     def stream_sync(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Iterator[Event]:
@@ -213,7 +228,7 @@ class Agent:
         *,
         concurrency: int = 4,
         **options: Unpack[RunOptions],
-    ) -> AsyncGenerator[RunResult, None]:
+    ) -> AsyncGenerator[RunResult[OutputT], None]:
         """Run many tasks, ``concurrency`` at a time, each in a conversation of its own; results come in the order
         of the tasks, as soon as they and those before them are there.
 
@@ -224,7 +239,7 @@ class Agent:
             raise ConfigError(
                 "map needs a concurrency of 1 or more, and gives each task its own conversation"
             )
-        waiting: deque[asyncio.Task[RunResult]] = deque()
+        waiting: deque[asyncio.Task[RunResult[OutputT]]] = deque()
         try:
             async with aclosing(_each(tasks)) as coming:
                 async for task in coming:
@@ -246,10 +261,10 @@ class Agent:
 
     def map_sync(
         self, tasks: Iterable[str], *, concurrency: int = 4, **options: Unpack[RunOptions]
-    ) -> list[RunResult]:
+    ) -> list[RunResult[OutputT]]:
         """``map`` for code that is not asynchronous: all results, in the order of the tasks."""
 
-        async def collect() -> list[RunResult]:
+        async def collect() -> list[RunResult[OutputT]]:
             return [result async for result in self.map(tasks, concurrency=concurrency, **options)]
 
         return self._start_portal().call(collect)
@@ -273,13 +288,13 @@ class Agent:
                 self._close_portal()
             self._portal = self._close_portal = None
 
-    def __enter__(self) -> "Agent":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    async def __aenter__(self) -> "Agent":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -292,7 +307,9 @@ class Agent:
         if self.session is None:
             return self.conversation()
         session = self.session
-        return session.conversation or await in_thread(lambda: session.open(self), name="session")
+        if session.conversation is not None:
+            return session.conversation
+        return await in_thread(lambda: session.open(self), name="session")
 
     def _run(self, conversation: Conversation, cancel: CancellationToken, options: RunOptions) -> Run:
         run_id = uuid.uuid4().hex
@@ -314,6 +331,7 @@ class Agent:
             approve=self.approve,
             recorder=recorder,
             decisions=options.get("decisions") or {},
+            attempts=Attempts(self.model, self.tools, self.limits, self.sampling, self.output),
         )
 
     def _start_portal(self) -> BlockingPortal:
@@ -334,7 +352,7 @@ async def _each(tasks: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str
             yield task
 
 
-def _place(tasks: Iterable["asyncio.Task[RunResult]"], concurrency: int) -> bool:
+def _place(tasks: Iterable["asyncio.Task[RunResult[OutputT]]"], concurrency: int) -> bool:
     return sum(not task.done() for task in tasks) < concurrency
 
 
@@ -365,7 +383,16 @@ def _by_name(tools: Sequence[Tool | Callable[..., Any]]) -> dict[str, Tool]:
     return named
 
 
-def _result(event: RunFinished, conversation: Conversation) -> RunResult:
+def _output(kind: type[OutputT] | None) -> Output[OutputT] | None:
+    return None if kind is None or kind is str else Output(kind)
+
+
+def _result(
+    event: RunFinished, conversation: Conversation, output: Output[OutputT] | None
+) -> RunResult[OutputT]:
+    data: Any = None
+    if event.stop_reason == "final":
+        data = output.read(event.output) if output else event.output
     return RunResult(
         output=event.output,
         messages=tuple(conversation.messages),
@@ -374,4 +401,5 @@ def _result(event: RunFinished, conversation: Conversation) -> RunResult:
         stop_reason=event.stop_reason,
         run_id=event.run_id,
         error=event.error,
+        data=data,
     )

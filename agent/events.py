@@ -152,8 +152,8 @@ class ContextCompacted(_Event):
 class ModelRetried(_Event):
     """What the model wrote could not be used.
 
-    With ``discarded_tokens`` the step was taken back, that many tokens of it and whatever text it gave, and is
-    written anew under the same number; else the message stands and the model was told what is wrong with it.
+    With ``discarded_tokens`` the message was taken back, that many tokens and whatever text it gave, and the next
+    step writes it anew; else it stands and the model was told what is wrong with it.
     """
 
     type: Literal["model_retried"] = "model_retried"

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from arriero.prompts import ArrieroError, Message
@@ -14,6 +14,7 @@ from arriero.safety.stream import ScreenedText
 from arriero.tools import Tool
 
 from . import events as ev
+from .attempts import Attempts
 from .backends import ContextOverflow, Model, Sampling
 from .calls import Approve, Repeats, Served, Service, serve
 from .cancellation import CancellationToken, RunCancelled
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _MALFORMED = "Error: the call could not be read: {reason} Write it again, complete and in the given format."
 E = TypeVar("E", bound=ev.Event)
 _STOPPED = "Error when running tool: it was stopped before it ended."
+_UNFIT = "Error: the answer cannot be read: {reason}. Answer again, with the JSON document alone."
 _LAST = "Note: {why}. No tool can be called any more: answer now with what is known, and say what is missing."
 _CONCLUDED = ("max_steps", "loop")
 
@@ -53,6 +55,7 @@ class Run:
     sampling: Sampling
     cancel: CancellationToken
     screening: Screening
+    attempts: Attempts
     deps: Any = None
     approve: Approve | None = None
     recorder: Recorder = field(default_factory=Recorder)
@@ -62,7 +65,7 @@ class Run:
     usage: ev.Usage = field(default_factory=ev.Usage)
     _seq: int = 0
     _continues: bool = False
-    _anew: int = 0
+    _last: bool = False
 
     async def events(self, prompt: str | None) -> AsyncGenerator[ev.Event, None]:
         """Run until an answer or a limit; the last event is always RunFinished, and nothing is raised.
@@ -136,12 +139,13 @@ class Run:
             told = Message(role="ipython", content=_LAST.format(why=why[:1].upper() + why[1:]))
             self.conversation.append([told], self.model)
             self.steps += 1
+            self._last = True
             step, begun = Step(self.steps), self.conversation.mark()
             async with aclosing(self._write(step)) as events:
                 async for event in events:
                     yield event
             if step.retry:
-                yield self._rewind(begun, step.retry)
+                yield self._rewind(begun, step)
             elif step.calls:
                 self.conversation.append([answer_to(call, UNRUN) for call in step.calls], self.model)
         except (ArrieroError, Ended) as fault:
@@ -178,18 +182,22 @@ class Run:
     async def _converse(self, prompt: str | None) -> AsyncGenerator[ev.Event, None]:
         """User text → steps → answer."""
         repeats = Repeats(self.limits.max_repeats)
-        begun = self._resume(repeats) if prompt is None else self._admit(Message(role="user", content=prompt))
-        async with aclosing(begun) as events:
+        opening = (
+            self._resume(repeats) if prompt is None else self._admit(Message(role="user", content=prompt))
+        )
+        async with aclosing(opening) as events:
             async for event in events:
                 yield event
         while True:
             step = Step(self._next_step())
-            begun = self.conversation.mark()
+            begun, so_far = self.conversation.mark(), (self.output, self._continues)
             async with aclosing(self._write(step)) as events:
                 async for event in events:
                     yield event
+            step.retry = step.retry or self.attempts.unusable(step)
             if step.retry:
-                yield self._rewind(begun, step.retry)
+                yield self._rewind(begun, step)
+                self.output, self._continues = so_far
                 continue
             if step.end == "length":
                 raise Ended("max_tokens", "the answer was cut off at the limit of tokens")
@@ -198,17 +206,22 @@ class Run:
                     async for event in events:
                         yield event
                 if step.retry:
-                    yield self._rewind(begun, step.retry)
+                    yield self._rewind(begun, step)
             elif step.malformed:
-                reason = step.malformed[0].reason
-                yield self._event(ev.ModelRetried, reason=reason)
-                told = Message(role="ipython", content=_MALFORMED.format(reason=reason))
-                self.conversation.append([told], self.model)
+                yield self._tell(_MALFORMED, step.malformed[0].reason)
             elif self._continues:
                 # The model ends a message and not its turn without asking for a tool: it wants to go on.
                 self.conversation.append([], self.model)
+            elif reason := self.attempts.unfit(self.output):
+                yield self._tell(_UNFIT, reason)
             else:
                 return
+
+    def _tell(self, error: str, reason: str) -> ev.ModelRetried:
+        """Let the model know why it has to write something else."""
+        told = Message(role="ipython", content=error.format(reason=reason))
+        self.conversation.append([told], self.model)
+        return self._event(ev.ModelRetried, reason=reason)
 
     async def _admit(self, message: Message) -> AsyncGenerator[ev.Event, None]:
         """What the user wrote, as far as the screens let it pass."""
@@ -245,11 +258,16 @@ class Run:
             new_tokens=step.prompt_tokens,
             context_length=self.model.context_length,
         )
-        specs = [tool.spec for tool in self.tools.values()]
-        sampling = self.sampling
-        if self._anew and sampling.seed is not None:
-            sampling = replace(sampling, seed=sampling.seed + self._anew)
-        parsed = sample(step, self.model, conversation, specs, sampling, self._tokens_left(), self.cancel)
+        parsed = sample(
+            step,
+            self.model,
+            conversation,
+            [tool.spec for tool in self.tools.values()],
+            self.attempts.settings(),
+            self._tokens_left(),
+            self.cancel,
+            self.attempts.constraint(last=self._last),
+        )
         stopped: RunCancelled | None = None
         before = self.output if self._continues else ""
         answer = self.screening.answer()
@@ -419,11 +437,11 @@ class Run:
     def _checked(self, outcome: Outcome, call_id: str | None = None) -> list[ev.GuardrailChecked]:
         return [self._event(ev.GuardrailChecked, **report(check, call_id)) for check in outcome.checks]
 
-    def _rewind(self, begun: Mark, reason: str) -> ev.ModelRetried:
+    def _rewind(self, begun: Mark, step: Step) -> ev.ModelRetried:
         """Take back a message that the model shall write anew."""
         self.conversation.rewind(begun)
-        self._anew += 1
-        return self._event(ev.ModelRetried, reason=reason)
+        self.attempts.again += 1
+        return self._event(ev.ModelRetried, reason=step.retry or "", discarded_tokens=step.output_tokens)
 
     def _next_step(self) -> int:
         limit = self.limits.max_steps

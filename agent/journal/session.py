@@ -1,7 +1,7 @@
 """A session: a conversation that goes on tomorrow, in this process or another."""
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arriero.agent.conversation import Conversation
 
@@ -40,7 +40,7 @@ class Session:
         """What the journal says about the session. Raises UnknownSession before it is opened."""
         return self.journal.session(self.id or self.name or "")
 
-    def open(self, agent: "Agent") -> Conversation:
+    def open(self, agent: "Agent[Any]") -> Conversation:
         """The conversation, ready for ``agent``: rendered again where model, tools or instructions differ from
         those that it was kept with. Safe to call twice.
         """
@@ -83,7 +83,7 @@ class Session:
                 raise
             return None
 
-    def _load(self, info: SessionInfo, agent: "Agent") -> Conversation:
+    def _load(self, info: SessionInfo, agent: "Agent[Any]") -> Conversation:
         kept, new = self.journal.conversation(info.id), agent.conversation()
         weights = weights_of(agent.model)
         new.date = kept.date
@@ -91,7 +91,7 @@ class Session:
             kept.render_again(new.dialect, new.instructions, new.tools, agent.model)
         return kept
 
-    def _begin(self, session: str, agent: "Agent") -> Conversation:
+    def _begin(self, session: str, agent: "Agent[Any]") -> Conversation:
         conversation = agent.conversation()
         conversation.id = session
         setup, name, model = setup_of(conversation), self.name, agent.model.name
