@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from . import config_commands, model_commands
+from . import config_commands, model_commands, task_commands
 from .options import CONTEXT, with_options
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
@@ -99,6 +99,8 @@ def cli(ctx: click.Context) -> None:
 cli.add_command(config_commands.config)
 cli.add_command(config_commands.completion)
 cli.add_command(model_commands.models)
+for _command in task_commands.COMMANDS:
+    cli.add_command(_command)
 
 
 @cli.command(_DEFAULT, context_settings={**CONTEXT, "ignore_unknown_options": False})

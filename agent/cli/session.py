@@ -291,6 +291,8 @@ def load_model(settings: Settings, on_progress: Progress = lambda fraction: None
         path = Path(settings.model.removeprefix(SCRIPT)).expanduser()
         return ScriptFile(path, settings.context or 1_000_000)
     try:
-        return open_model(settings.model, context=settings.context, on_progress=on_progress)
+        return open_model(
+            settings.model, context=settings.context, n_parallel=settings.parallel, on_progress=on_progress
+        )
     except StoreError as error:
         raise NotReady(str(error)) from error
