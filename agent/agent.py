@@ -30,6 +30,7 @@ from .cancellation import CancellationToken
 from .conversation import Conversation
 from .events import Event, RunFinished, StopReason, Usage
 from .files import with_files
+from .guard_models import with_models
 from .limits import Limits
 from .loop import Run
 from .output import Output
@@ -127,7 +128,8 @@ class Agent(Generic[OutputT]):
         self.date = date
         self.deps = deps
         self.approve = approve
-        self.guards = Pipeline(guards if isinstance(guards, Policy) else Policy.preset(guards or "off"))
+        policy = guards if isinstance(guards, Policy) else Policy.preset(guards or "off")
+        self.guards = Pipeline(with_models(policy))
         self.journal, self.session, self._own_journal = _kept_where(journal, session)
         self._portal: BlockingPortal | None = None
         self._close_portal: Callable[[], object] | None = None
