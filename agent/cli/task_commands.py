@@ -130,10 +130,10 @@ def _do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
     from arriero.agent.tasks import TaskError
     from arriero.prompts import ArrieroError
 
-    from .app import _finish, _settings
     from .exits import Exit, NotReady
+    from .invocation import finish, settings_of
 
-    settings = _settings(options)
+    settings = settings_of(options)
 
     def reporting() -> int:
         from arriero.agent.backends import ModelError
@@ -148,7 +148,7 @@ def _do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
             click.echo(f"error: {_neutral(str(error))}", err=True)
             return Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
 
-    _finish(reporting, debug=settings.debug)
+    finish(reporting, debug=settings.debug)
 
 
 def _loaded(path: Path) -> "Task":
