@@ -98,6 +98,10 @@ class Tool(ABC):
         read.
         """
 
+    def resumed(self, conversation_id: str) -> None:
+        """A conversation in which it was called goes on, maybe in another process: what is gone is to be told."""
+        return None
+
     async def aclose(self) -> None:
         """Free what the tool holds; it is safe to call twice."""
         return None

@@ -89,6 +89,10 @@ class Session:
         new.date = kept.date
         if weights is None or weights != info.weights or setup_of(new) != setup_of(kept):
             kept.render_again(new.dialect, new.instructions, new.tools, agent.model)
+        called = {message.name for message in kept.messages if message.role == "ipython"}
+        for tool in agent.tools.values():
+            if tool.name in called:
+                tool.resumed(kept.id)
         return kept
 
     def _begin(self, session: str, agent: "Agent[Any]") -> Conversation:

@@ -145,6 +145,11 @@ class Sandbox:
         """Whether it has a kernel, which costs memory."""
         return self._current is not None
 
+    def resumed(self) -> None:
+        """Say with the next result that Python is a fresh one, where the cells before ran in another process."""
+        if not self.live and not self._lost_before:
+            self._lost_before = _started_afresh("the conversation was resumed")
+
     def rest(self, why: str) -> None:
         """End the kernel until the next call, which starts a fresh one and says why."""
         held = self._current

@@ -88,6 +88,10 @@ class PythonTool(Tool):
         self._sandboxes.move_to_end(conversation_id)
         return self._sandboxes[conversation_id]
 
+    def resumed(self, conversation_id: str) -> None:
+        """Say with the next result that variables are gone, unless the conversation's kernel still lives."""
+        self.sandbox(conversation_id).resumed()
+
     async def aclose(self) -> None:
         """End the kernels and everything they started."""
         self._closed = True

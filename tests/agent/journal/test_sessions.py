@@ -6,13 +6,15 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from arriero.agent import Agent, ConfigError
 from arriero.agent.backends import FunctionModel, ScriptedModel
 from arriero.agent.journal import Journal, JournalError, Session, SessionBusy, UnknownSession
-from arriero.tools import tool
+from arriero.prompts import ToolSpec
+from arriero.tools import Tool, ToolContext, ToolResult, tool
 
 CALL = '{"name": "add", "parameters": {"a": 1, "b": 2}}<|eom_id|>'
 
@@ -21,6 +23,17 @@ CALL = '{"name": "add", "parameters": {"a": 1, "b": 2}}<|eom_id|>'
 async def add(a: int, b: int) -> int:
     """Add."""
     return a + b
+
+
+class Add(Tool):
+    spec = ToolSpec(
+        name="add",
+        description="Add",
+        parameters={"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}},
+    )
+
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
+        return ToolResult(str(sum(arguments.values())))
 
 
 @pytest.fixture
@@ -56,6 +69,21 @@ def test_a_session_goes_on_in_another_agent(journal: Journal) -> None:
     ]
     (info,) = journal.sessions()
     assert (info.name, info.title, info.runs, info.interrupted) == ("sums", "What is 1 + 2?", 2, False)
+
+
+def test_tools_that_were_called_hear_that_a_session_goes_on(journal: Journal) -> None:
+    class Remembers(Add):
+        def resumed(self, conversation_id: str) -> None:
+            heard.append(conversation_id)
+
+    class NeverCalled(Remembers):
+        spec = ToolSpec(name="other", description="Something else")
+
+    heard: list[str] = []
+    ask(journal, "sums", CALL, "3.<|eot_id|>", tools=(Remembers(), NeverCalled()))
+    assert heard == []
+    ask(journal, "sums", "Yes.<|eot_id|>", tools=(Remembers(), NeverCalled()))
+    assert heard == [journal.sessions()[0].id]
 
 
 def test_the_tokens_are_the_same_where_the_weights_are(journal: Journal) -> None:

@@ -36,7 +36,10 @@ def test_each_conversation_has_its_own_variables_and_is_told_when_they_went(best
                 "[before this call Python was started afresh (other conversations needed the memory): "
                 "earlier variables and files are gone]"
             )
+            tool.resumed("a")
+            tool.resumed("of yesterday")
             assert "afresh" not in await say(tool, "a", "1")
+            assert "(the conversation was resumed)" in await say(tool, "of yesterday", "1")
         finally:
             await tool.aclose()
 
