@@ -7,14 +7,12 @@ from .scripted import FunctionModel, ScriptedModel
 
 if TYPE_CHECKING:
     from .http import HTTPModel
-    from .isolated import IsolatedModel
     from .llama_cpp import LlamaCppModel
 
 __all__ = [
     "Constraint",
     "ContextOverflow",
     "FunctionModel",
-    "IsolatedModel",
     "HTTPModel",
     "LlamaCppModel",
     "Model",
@@ -28,10 +26,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The compiled library is loaded only when it is asked for.
-    if name == "IsolatedModel":
-        from .isolated import IsolatedModel
-
-        return IsolatedModel
     if name == "LlamaCppModel":
         from .llama_cpp import LlamaCppModel
 
