@@ -1,0 +1,120 @@
+"""``arriero run``, ``batch``, ``validate`` and ``schema`` as people and programs call them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from arriero.agent.cli.app import cli
+
+TASK = """\
+name: t
+inputs: {n: {type: int, default: 1}}
+defaults: {model: MODEL}
+steps:
+  - {id: a, prompt: 'n={{ inputs.n }}', check: [{contains: good}]}
+"""
+
+
+@pytest.fixture
+def task(tmp_path: Path, script: Callable[..., str]) -> Callable[..., str]:
+    """A task file whose model gives the answers."""
+
+    def write(*answers: str) -> str:
+        path = tmp_path / "task.yaml"
+        path.write_text(TASK.replace("MODEL", script(*answers)))
+        return str(path)
+
+    return write
+
+
+def arriero(*args: str) -> Result:
+    return CliRunner().invoke(cli, list(args))
+
+
+def test_run_prints_the_output_and_nothing_else(task: Callable[..., str]) -> None:
+    done = arriero("run", task("all good"), "-i", "n=3")
+    assert (done.exit_code, done.stdout) == (0, "all good\n")
+    assert "a: ok" in done.stderr
+
+
+def test_the_models_of_caller_and_task(task: Callable[..., str], tmp_path: Path) -> None:
+    path = task("from the task: good")
+    other = tmp_path / "other.txt"
+    other.write_text("from the caller: good")
+    assert "caller" in arriero("run", path, "-m", f"script:{other}").stdout
+    assert "task" in arriero("run", path).stdout
+
+
+def test_a_check_that_fails_is_exit_code_3(task: Callable[..., str]) -> None:
+    done = arriero("run", task("bad"))
+    assert done.exit_code == 3
+    assert done.stdout == ""
+    assert "contains: good: the answer does not contain good" in done.stderr
+
+
+def test_dry_run_asks_no_model(task: Callable[..., str]) -> None:
+    done = arriero("run", task(), "--dry-run", "-i", "n=7")
+    assert (done.exit_code, done.stdout) == (0, "--- a\nn=7\n")
+
+
+def test_json_ends_with_the_result(task: Callable[..., str]) -> None:
+    lines = [json.loads(line) for line in arriero("run", task("good"), "--json").stdout.splitlines()]
+    assert lines[0]["type"] == "task_step_began"
+    assert lines[-1]["type"] == "task_ended"
+    assert lines[-1]["result"]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("-i", "n"), 2, "not of the form NAME=VALUE"),
+        (("-i", "n=x"), 2, "'n' must be a whole number"),
+        (("-i", "m=1"), 2, "there is no input 'm'"),
+        (("-m", "nowhere.gguf"), 6, "there is no model file"),
+    ],
+)
+def test_what_cannot_be_run(task: Callable[..., str], args: tuple[str, ...], code: int, said: str) -> None:
+    done = arriero("run", task("good"), *args)
+    assert done.exit_code == code
+    assert said in done.stderr
+
+
+def test_validate_names_file_and_line(task: Callable[..., str], tmp_path: Path) -> None:
+    good, bad = task("good"), tmp_path / "bad.yaml"
+    bad.write_text("name: t\nsteps:\n  - id: a\n    promt: x\n")
+    assert arriero("validate", good).stdout == f"{good}: t, 1 steps\n"
+    done = arriero("validate", good, str(bad))
+    assert done.exit_code == 2
+    assert f"{bad}:4: steps[0].promt: 'promt' is not known here; did you mean 'prompt'?" in done.stderr
+    assert arriero("run", str(bad)).exit_code == 2
+    assert arriero("validate", str(tmp_path / "none.yaml")).exit_code == 2
+
+
+def test_batch_resumes_and_its_exit_code_is_that_of_the_worst(
+    task: Callable[..., str], tmp_path: Path
+) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "out"
+    rows.write_text("n\n1\n2\n3\n")
+    path = task("good", "good")
+    first = arriero("batch", path, str(rows), "--out", str(out))
+    assert first.exit_code == 1
+    assert "3 rows: 1 error, 2 ok" in first.stdout
+    assert "3/3 rows, 1 not ok" in first.stderr
+    refused = arriero("batch", path, str(rows), "--out", str(out))
+    assert (refused.exit_code, "--resume goes on" in refused.stderr) == (2, True)
+    again = arriero("batch", path, str(rows), "--out", str(out), "--resume", "--retry-errors", "-q")
+    assert again.exit_code == 0, again.output
+    assert "3 rows: 3 ok" in again.stdout
+    assert {one.name for one in out.iterdir()} >= {
+        "manifest.json",
+        "results.jsonl",
+        "report.html",
+        "junit.xml",
+    }
+
+
+def test_schema_is_json() -> None:
+    assert json.loads(arriero("schema", "task").stdout)["title"] == "arriero task, version 1"
