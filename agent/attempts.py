@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from arriero.prompts import ToolCall
 from arriero.tools import Tool
+from arriero.tools.arguments import argument_error
 
 from .backends import Constraint, Model, Sampling
 from .calls import refusal
@@ -71,4 +73,13 @@ class Attempts:
             return None
         if step.malformed:
             return step.malformed[0].reason
-        return next((reason for call in step.calls if (reason := refusal(call, self.tools))), None)
+        return next((reason for call in step.calls if (reason := self._misfit(call))), None)
+
+    def _misfit(self, call: ToolCall) -> str | None:
+        tool = self.tools.get(call.name)
+        if tool is not None:
+            try:
+                return argument_error(tool.spec, call.arguments)
+            except Exception:  # the schema's own fault: another attempt would only meet it again
+                return None
+        return refusal(call, self.tools)

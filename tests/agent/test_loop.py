@@ -124,7 +124,7 @@ def test_several_calls_in_one_message_are_all_answered_in_order() -> None:
 def test_a_call_that_does_not_fit_never_runs_and_the_model_is_told(call: str, told: str) -> None:
     tool = Echo()
     model = ScriptedModel([call + "<|eom_id|>", "Sorry.<|eot_id|>"])
-    with Agent(model, tools=[tool]) as agent:
+    with Agent(model, tools=[tool], limits=Limits(max_retries=0)) as agent:
         result = agent.run_sync("go")
     assert tool.received == []
     assert result.stop_reason == "final"
@@ -246,7 +246,7 @@ def test_a_message_that_ends_with_eom_and_no_call_goes_on() -> None:
 
 def test_a_malformed_call_is_told_and_not_run() -> None:
     model = ScriptedModel(['<|python_tag|>brave_search.call(query="cut<|eom_id|>', "Sorry.<|eot_id|>"])
-    with Agent(model, tools=[Echo()]) as agent:
+    with Agent(model, tools=[Echo()], limits=Limits(max_retries=0)) as agent:
         events = events_of(agent, "go")
     assert any(isinstance(event, ModelRetried) for event in events)
     assert not any(isinstance(event, ToolCallStarted) for event in events)
