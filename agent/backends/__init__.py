@@ -7,6 +7,7 @@ from .scripted import FunctionModel, ScriptedModel
 
 if TYPE_CHECKING:
     from .http import HTTPModel
+    from .isolated import IsolatedModel
     from .llama_cpp import LlamaCppModel
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "ContextOverflow",
     "FunctionModel",
     "HTTPModel",
+    "IsolatedModel",
     "LlamaCppModel",
     "Model",
     "ModelError",

@@ -89,7 +89,8 @@ class Context:
         most = settings.length if settings.deterministic else length
         params.n_ubatch = BATCH if offloaded else rows_at_once(most, heads, scored=flash == FLASH_OFF)
         params.n_seq_max = sequences
-        params.n_outputs_max = sequences  # otherwise logits are reserved for every row of a batch
+        # otherwise logits are reserved for every row of a batch
+        params.n_outputs_max = sequences + settings.most_guesses
         params.n_threads = params.n_threads_batch = settings.threads
         params.flash_attn_type = flash
         params.type_k = params.type_v = GGML_TYPES[settings.cache_type]
@@ -124,14 +125,14 @@ class Context:
         batch.n_seq_id, batch.logits, batch.embd = self._counts, self._outputs, None
         self._batch = batch
 
-    def add(self, sequence: int, tokens: Sequence[int], position: int, *, output: bool) -> int:
-        """Add rows to the batch and return the last one's index; ``output`` asks for its logits."""
+    def add(self, sequence: int, tokens: Sequence[int], position: int, *, outputs: int) -> int:
+        """Add rows to the batch and return the last one's index; the last ``outputs`` of them get logits."""
         start, end = self.rows, self.rows + len(tokens)
         self._tokens[start:end] = tokens
         self._positions[start:end] = range(position, position + len(tokens))
         self._owners[start:end] = [sequence] * len(tokens)
         self._outputs[start:end] = [0] * len(tokens)
-        self._outputs[end - 1] = output
+        self._outputs[end - outputs : end] = [1] * outputs
         self.rows = end
         return end - 1
 

@@ -19,6 +19,7 @@ from .memory import Memory, Seat
 from .sampler import GuidedSampler, make_sampler
 from .settings import NUMA_STRATEGIES, EngineSettings
 from .slots import PIECE, Slot
+from .speculation import Drafter, rows_that_pay
 from .vocab import TextDecoder, Vocab
 
 SHARED_CHUNK = 128  # rows of prompt in one decode while other conversations are generating
@@ -178,6 +179,7 @@ class Engine:
             raise ModelError(f"{self._info.path}: llama.cpp cannot load it: {reason}")
         self.vocab = Vocab(lib, lib.llama_model_get_vocab(self._model), self._info)
         self._memory = Memory(self._new_context, self.settings, self.stats)
+        self._rows = self._rows_to_check()
 
     def _place(self) -> Placement:
         settings = self.settings
@@ -189,6 +191,16 @@ class Engine:
         layers = self._info.number("block_count") + 1
         asked = layers if settings.gpu_layers < 0 else min(settings.gpu_layers, layers)
         return Placement(asked, layers, "as asked for")
+
+    def _rows_to_check(self) -> int:
+        """Rows of a decode in which guesses are checked; 1 for none."""
+        settings = self.settings
+        if not settings.most_guesses:
+            return 1
+        if settings.speculate:
+            return settings.most_guesses + 1
+        may_pay = settings.threads > 1 or self.placement.gpu_layers > 0
+        return rows_that_pay(self._memory.context) if may_pay else 1
 
     def _new_context(self, length: int) -> Context:
         return Context(
@@ -280,6 +292,8 @@ class Engine:
         guide = generation.guide
         generation.sampler = GuidedSampler(sampler, guide, self.vocab.size) if guide else sampler
         generation.decoder = TextDecoder(self.vocab)
+        if self._rows > 1:
+            generation.drafter = Drafter(generation.prompt)
 
     def _fill_batch(self) -> list[Part]:
         """Rows for all running generations: first one each for those that write, then prompts, fairly."""
@@ -288,6 +302,8 @@ class Engine:
         writing = [one for one in self._running if not one.prefilling]
         reading = [one for one in self._running if one.prefilling]
         share = BATCH // max(1, len(writing))
+        if len(writing) == 1 and not reading:
+            return [self._add(writing[0], min(share, len(writing[0].pending)), self._guess(writing[0]))]
         parts = [self._add(one, min(share, len(one.pending))) for one in writing]
         budget = min(SHARED_CHUNK, BATCH - sum(part.count for part in parts)) if parts else BATCH
         for index, one in enumerate(reading):
@@ -320,12 +336,24 @@ class Engine:
                 except ModelError as error:
                     self._finish(generation, error)
 
-    def _add(self, generation: Generation, count: int) -> Part:
+    def _guess(self, generation: Generation) -> list[int]:
+        """What the text is likely to say next, as far as there is room for it."""
+        slot, drafter = generation.slot, generation.drafter
+        if drafter is None or slot is None:
+            return []
+        room = self._memory.context.length - len(slot.tokens) - len(generation.pending)
+        if generation.max_tokens is not None:
+            room = min(room, generation.max_tokens - generation.produced - 1)
+        return drafter.guess(min(room, self._rows - len(generation.pending)))
+
+    def _add(self, generation: Generation, count: int, guesses: Sequence[int] = ()) -> Part:
         slot = generation.slot
         assert slot is not None
         ends = count == len(generation.pending)
-        row = self._memory.context.add(slot.id, generation.pending[:count], len(slot.tokens), output=ends)
-        return Part(generation, slot, count, row if ends else None)
+        guessed = list(guesses) if ends else []
+        rows = generation.pending[:count] + guessed
+        last = self._memory.context.add(slot.id, rows, len(slot.tokens), outputs=(1 + len(guessed)) * ends)
+        return Part(generation, slot, count, last - len(guessed) if ends else None, guessed)
 
     def _commit(self, part: Part) -> None:
         generation, slot = part.generation, part.slot
@@ -341,13 +369,31 @@ class Engine:
         else:
             self.stats.decoded_tokens += part.count
         if part.row is not None and not generation.cancelled:
-            self._sample(generation, slot, part.row)
+            self._sample_part(part, part.row)
 
-    def _sample(self, generation: Generation, slot: Slot, row: int) -> None:
+    def _sample_part(self, part: Part, row: int) -> None:
+        """Sample behind the pending tokens, and behind each guess for as long as the guesses are right."""
+        generation, slot, right = part.generation, part.slot, 0
+        while self._sample(generation, slot, row + right) and right < len(part.guesses):
+            if generation.cancelled or generation.pending != [part.guesses[right]]:
+                break
+            slot.tokens += generation.pending
+            generation.pending.clear()
+            right += 1
+        if part.guesses:
+            self._memory.context.truncate(slot.id, len(slot.tokens))
+            self.stats.decoded_tokens += right
+            self.stats.guessed_tokens += len(part.guesses)
+            self.stats.guessed_right += right
+            if generation.drafter:
+                generation.drafter.judge(len(part.guesses), right)
+
+    def _sample(self, generation: Generation, slot: Slot, row: int) -> bool:
+        """Choose a token from a row's logits, and write it; False if the generation has ended."""
         assert generation.sampler is not None
         if generation.max_tokens == 0:  # the prompt was to be read and no more
             self._finish(generation, None)
-            return
+            return False
         wanted = generation.sampling.logprobs
         try:
             token = generation.sampler.sample(self._memory.context.pointer, row)
@@ -355,14 +401,14 @@ class Engine:
             forced = generation.guide.forced() if generation.guide and wanted is None else []
         except ModelError as error:
             self._finish(generation, error)
-            return
+            return False
         self.stats.sampled_tokens += 1
         self.stats.forced_tokens += len(forced)
         logprob, top = self._logprobs(wanted, row, token)
-        if self._write(generation, slot, token, logprob, top):
-            for token in forced:
-                if not self._write(generation, slot, token):
-                    break
+        goes_on = self._write(generation, slot, token, logprob, top)
+        for token in forced:
+            goes_on = goes_on and self._write(generation, slot, token)
+        return goes_on
 
     def _write(
         self,
@@ -376,6 +422,8 @@ class Engine:
         assert generation.decoder is not None
         generation.produced += 1
         generation.pending.append(token)
+        if generation.drafter:
+            generation.drafter.add(token)
         stop = self.vocab.stop_kind(token)
         length = len(slot.tokens) + len(generation.pending)
         full = length > self.length or generation.produced == generation.max_tokens

@@ -7,6 +7,7 @@ from .base import ModelError, Sampling, Token
 from .grammar.guide import Guide
 from .sampler import Sampler
 from .slots import Slot
+from .speculation import Drafter
 from .vocab import TextDecoder
 
 Delivery = Callable[[Token | ModelError | None], None]
@@ -21,8 +22,9 @@ class EngineStats:
     all other sampled tokens that were decoded. So a step whose prompt is the transcript so far (prompt and
     sampled tokens) and n more tokens adds exactly n. A prompt that is wholly in memory costs one: its last
     token gives the logits. ``reused_tokens`` are prompt tokens that needed no decoding. ``forced_tokens`` are
-    those of an answer that a constraint left no choice about: they were not sampled. ``parked`` and ``restored``
-    count conversations whose keys and values were moved out of the context and back.
+    those of an answer that a constraint left no choice about: they were not sampled. ``guessed_tokens`` were
+    computed ahead, and ``guessed_right`` of those were right. ``parked`` and ``restored`` count conversations
+    whose keys and values were moved out of the context and back.
     """
 
     prefilled_tokens: int = 0
@@ -33,6 +35,8 @@ class EngineStats:
     decodes: int = 0
     copies: int = 0
     growths: int = 0
+    guessed_tokens: int = 0
+    guessed_right: int = 0
     parked: int = 0
     restored: int = 0
 
@@ -58,6 +62,7 @@ class Generation:
     produced: int = 0
     sampler: Sampler | None = None
     decoder: TextDecoder | None = None
+    drafter: Drafter | None = None
 
     @property
     def prefilling(self) -> bool:
@@ -66,9 +71,14 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one generation has in a batch; ``row`` is where its logits will be, if it ends its ``pending``."""
+    """What one generation has in a batch: ``count`` pending tokens, and ``guesses`` of what follows them.
+
+    ``row`` is where the logits of the last pending token will be, if it is among them; those of the guesses
+    follow.
+    """
 
     generation: Generation
     slot: Slot
     count: int
     row: int | None
+    guesses: list[int]

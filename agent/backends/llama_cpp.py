@@ -32,8 +32,9 @@ class LlamaCppModel:
     ``n_threads`` defaults to the cores that this process may use. ``n_gpu_layers`` defaults to as many as fit
     into free GPU memory, if llama.cpp was built for GPUs, with ``gpu_reserved`` bytes left for a second model;
     -1 is all. ``n_parallel`` conversations generate at once; more wait, and idle ones are remembered outside of
-    the context (``parked_bytes``, ``parked_folder``). ``cache_type``, ``flash_attention``, ``deterministic`` and
-    ``numa`` are those of EngineSettings. ``seed`` makes requests without a seed of their own repeatable.
+    the context (``parked_bytes``, ``parked_folder``). ``cache_type``, ``flash_attention``, ``deterministic``,
+    ``speculate`` and ``numa`` are those of EngineSettings. ``seed`` makes requests without a seed of their own
+    repeatable.
 
     The constructor returns when the model is loaded; ``on_progress`` is told fractions meanwhile, on another
     thread. Raises ModelError.
@@ -54,6 +55,7 @@ class LlamaCppModel:
         cache_type: CacheType = "f16",
         flash_attention: bool | None = None,
         deterministic: bool = False,
+        speculate: bool | None = None,
         seed: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
@@ -75,6 +77,7 @@ class LlamaCppModel:
                 cache_type=cache_type,
                 flash_attention=flash_attention,
                 deterministic=deterministic,
+                speculate=speculate,
             ),
             on_progress=on_progress,
         )
