@@ -30,6 +30,7 @@ from .cancellation import CancellationToken
 from .conversation import Conversation
 from .events import Event, RunFinished, StopReason, Usage
 from .files import with_files
+from .guard_models import with_models
 from .limits import Limits
 from .loop import Run
 from .output import Output
@@ -84,7 +85,6 @@ class RunOptions(TypedDict, total=False):
 class Agent(Generic[OutputT]):
     """Drives a model through a conversation with tools.
 
-    ``model`` is a model object, or what ``open_model`` takes: ``bundled``, a name, a path, an address.
     ``tools`` are Tool objects or plain functions with type hints. ``dialect`` names the wire form (default:
     the model's). ``date`` is written as today's date (default: today). ``deps`` is given to tools that ask for a
     ``RunContext``. ``approve(name, arguments)``, sync (in a thread) or async, decides calls that need approval:
@@ -103,7 +103,7 @@ class Agent(Generic[OutputT]):
 
     def __init__(
         self,
-        model: "Model | str | os.PathLike[str]",
+        model: Model,
         *,
         instructions: str = DEFAULT_INSTRUCTIONS,
         tools: Sequence[Tool | Callable[..., Any]] = (),
@@ -118,7 +118,7 @@ class Agent(Generic[OutputT]):
         session: "Session | str | None" = None,
         journal: "Journal | str | os.PathLike[str] | None" = None,
     ) -> None:
-        self.model = model = self.model_of(model)
+        self.model = model
         self.output: Output[OutputT] | None = _output(output_type)
         self.instructions = instructions
         self.tools = _by_name(tools)
@@ -128,20 +128,12 @@ class Agent(Generic[OutputT]):
         self.date = date
         self.deps = deps
         self.approve = approve
-        self.guards = Pipeline(guards if isinstance(guards, Policy) else Policy.preset(guards or "off"))
+        policy = guards if isinstance(guards, Policy) else Policy.preset(guards or "off")
+        self.guards = Pipeline(with_models(policy))
         self.journal, self.session, self._own_journal = _kept_where(journal, session)
         self._portal: BlockingPortal | None = None
         self._close_portal: Callable[[], object] | None = None
         self._lock = threading.Lock()
-
-    @staticmethod
-    def model_of(model: "Model | str | os.PathLike[str]") -> Model:
-        """The model that a name, a path or an address means; a model object as it is. Raises ModelError."""
-        if not isinstance(model, str | os.PathLike):
-            return model
-        from .store import open_model
-
-        return open_model(os.fspath(model))
 
     def conversation(self) -> Conversation:
         """A new, empty conversation with this agent's instructions and tools."""

@@ -100,15 +100,18 @@ class Run:
             log.exception("run %s failed", self.run_id)
             reason, error = "error", f"{type(fault).__name__}: {fault}"
         if reason in _CONCLUDED and self.limits.last_answer:
-            async with aclosing(self._conclude(error or "")) as events:
-                async for event in events:
-                    yield event
+            try:
+                async with aclosing(self._conclude(error or "")) as events:
+                    async for event in events:
+                        yield event
+            except Ended as end:
+                reason, error = end.reason, str(end)
         self._count(seconds=time.monotonic() - started)
         yield await self._finished(reason, error, tuple(self.conversation.messages[first:]))
 
     async def _begin(self, prompt: str | None) -> JournalError | None:
         try:
-            await self.recorder.begin(prompt, self.sampling, self.limits)
+            await self.recorder.begin(prompt, self.sampling)
         except JournalError as fault:
             return fault
         return None
@@ -149,6 +152,8 @@ class Run:
             elif step.calls:
                 self.conversation.append([answer_to(call, UNRUN) for call in step.calls], self.model)
         except (ArrieroError, Ended) as fault:
+            if isinstance(fault, Ended) and fault.reason == "blocked":
+                raise
             log.debug("run %s has no last answer: %s", self.run_id, fault)
         if not self.output.strip():
             self.output = output
@@ -287,6 +292,10 @@ class Run:
             if answer:
                 for event in self._shown(await answer.cut(), answer):
                     yield event
+        except BaseException:
+            if answer:
+                self._keep_shown(step, answer.shown, begun)
+            raise
         finally:
             self._count(step)
             if answer:
@@ -309,19 +318,24 @@ class Run:
             return
         if stop is None and answer.shown == step.text:
             return
-        step.text = answer.shown
+        told = ""
         if stop:
             told = self.screening.text("output")
-            told = f"\n\n{told}" if step.text else told
+            told = f"\n\n{told}" if answer.shown else told
             yield self._event(ev.TextDelta, text=told)
             self.output += told
-            step.text += told
             step.calls.clear()
             step.malformed.clear()
-        self.conversation.rewind(begun)
-        self.conversation.append([step.message], self.model)
+        self._keep_shown(step, answer.shown + told, begun)
         if stop:
             raise Ended("blocked", why(stop))
+
+    def _keep_shown(self, step: Step, text: str, begun: Mark) -> None:
+        """Write the message into the conversation as it was shown; the model's own tokens stay where that is all."""
+        if text != step.text:
+            step.text = text
+            self.conversation.rewind(begun)
+            self.conversation.append([step.message], self.model)
 
     async def _serve(
         self, step: Step, repeats: Repeats, pending: Pending | None = None

@@ -182,8 +182,9 @@ class Screening:
         if self.approve is None:
             return False
         subject = {"screen": outcome.screen, "reason": outcome.reason, "text": outcome.text}
-        answer = await in_thread(partial(self.approve, f"screen:{given.place}", subject), name="approve")
-        return bool(await answer if inspect.isawaitable(answer) else answer)
+        asking = in_thread(partial(self.approve, f"screen:{given.place}", subject), name="approve")
+        answer = await self.cancel.guard(asking)
+        return bool(await self.cancel.guard(answer) if inspect.isawaitable(answer) else answer)
 
     def _read_ahead(self, model: Model) -> "asyncio.Task[None] | None":
         """Let the model read the prompt while slow screens think; whether that fails does not matter, since

@@ -14,6 +14,7 @@ __all__ = [
     "Constraint",
     "ContextOverflow",
     "FunctionModel",
+    "IsolatedModel",
     "HTTPModel",
     "IsolatedModel",
     "LlamaCppModel",
@@ -28,6 +29,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The compiled library is loaded only when it is asked for.
+    if name == "IsolatedModel":
+        from .isolated import IsolatedModel
+
+        return IsolatedModel
     if name == "LlamaCppModel":
         from .llama_cpp import LlamaCppModel
 

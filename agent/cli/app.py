@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from . import config_commands, model_commands, session_commands
+from . import config_commands, model_commands, task_commands
 from .options import CONTEXT, with_options
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
@@ -99,9 +99,8 @@ def cli(ctx: click.Context) -> None:
 cli.add_command(config_commands.config)
 cli.add_command(config_commands.completion)
 cli.add_command(model_commands.models)
-cli.add_command(session_commands.sessions)
-cli.add_command(session_commands.logs)
-cli.add_command(session_commands.replay)
+for _command in task_commands.COMMANDS:
+    cli.add_command(_command)
 
 
 @cli.command(_DEFAULT, context_settings={**CONTEXT, "ignore_unknown_options": False})
@@ -150,22 +149,6 @@ def doctor(**options: Any) -> None:
 
     settings = _settings(options)
     _finish(lambda: examine(settings), debug=settings.debug)
-
-
-@session_commands.sessions.command(context_settings=CONTEXT)
-@click.argument("name", metavar="SESSION")
-@click.argument("question", nargs=-1, callback=_decoded)
-@click.option("--again", multiple=True, metavar="CALL", help="Run this call that was in flight (repeatable).")
-@click.option("--skip", multiple=True, metavar="CALL", help="Do not run this call (repeatable).")
-@with_options
-def resume(name: str, question: str, again: tuple[str, ...], skip: tuple[str, ...], **options: Any) -> None:
-    """Go on with SESSION: first with what a run left unfinished, then with QUESTION or a conversation."""
-    from .resuming import resume as go_on
-
-    options["session"] = name
-    decisions = dict.fromkeys(skip, False) | dict.fromkeys(again, True)
-    settings = _settings(options)
-    _finish(lambda: go_on(settings, question, decisions, talk=_person_present()), debug=settings.debug)
 
 
 @cli.group(context_settings=CONTEXT)

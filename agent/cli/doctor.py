@@ -35,6 +35,8 @@ def examine(settings: Settings) -> Exit:
     ready = ready and report.level is not None
     unsafe = report.level in (None, "unsafe-none")
     say(bad if unsafe else note if report.reason else good, report.line)
+    if report.limits:
+        say(note, report.limits)
     for name, found, lacking in _keyed_tools():
         say(good if found else note, f"{name}: set up" if found else lacking)
     return Exit.OK if ready else Exit.NOT_READY

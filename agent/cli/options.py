@@ -110,16 +110,6 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
         "--ctx", "context", envvar="ARRIERO_CTX", type=click.IntRange(64), help="Context length in tokens."
     ),
     click.option("--dialect", envvar="ARRIERO_DIALECT", metavar="NAME", help="Wire form; default: by model."),
-    click.option("--session", metavar="NAME", help="Go on with this session, or begin one of that name."),
-    click.option(
-        "--no-journal",
-        "journal",
-        is_flag=True,
-        flag_value=False,
-        default=True,
-        envvar="ARRIERO_JOURNAL",
-        help="Write nothing of this to the journal.",
-    ),
     click.option("--plain", is_flag=True, envvar="ARRIERO_PLAIN", help="No colour, no boxes, no Markdown."),
     click.option("-q", "--quiet", is_flag=True, help="Only the answer: no tools, no notices."),
     click.option("--debug", is_flag=True, envvar="ARRIERO_DEBUG", help="Tracebacks and log lines on stderr."),

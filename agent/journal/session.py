@@ -99,7 +99,5 @@ class Session:
         conversation = agent.conversation()
         conversation.id = session
         setup, name, model = setup_of(conversation), self.name, agent.model.name
-        if name is not None:
-            # One without a name is there from its first run on, so that nobody sees empty ones.
-            self.journal.change(lambda db: editing.create(db, session, name, setup, model))
+        self.journal.change(lambda db: editing.create(db, session, name, setup, model))
         return conversation

@@ -4,13 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from arriero.agent import Agent, CancellationToken, RunResult
-from arriero.agent.backends import FunctionModel, Sampling, ScriptedModel, Token
+from arriero.agent import Agent, CancellationToken, Limits, RunResult
+from arriero.agent.backends import FunctionModel, ModelError, Sampling, ScriptedModel, Token
 from arriero.agent.events import (
     Event,
     GuardrailChecked,
@@ -554,6 +555,50 @@ def test_a_cancelled_answer_keeps_only_what_was_shown() -> None:
     assert end.stop_reason == "cancelled"
     assert shown(events) == end.output == conversation.messages[-1].content
     assert text.startswith(end.output)
+
+
+def test_an_answer_that_breaks_off_leaves_nothing_unscreened_in_the_conversation() -> None:
+    class Failing(FunctionModel):
+        async def generate(self, *given: Any, **options: Any) -> AsyncGenerator[Token, None]:
+            number = 0
+            async for token in super().generate(*given, **options):
+                number += 1
+                if number == 80:
+                    raise ModelError("the server has gone")
+                yield token
+
+    text = "word " * 60 + "FORBIDDEN " * 60
+    with Agent(Failing(lambda prompt: text), guards=policy(flagging("FORBIDDEN"), "output")) as agent:
+        conversation = agent.conversation()
+        events = list(agent.stream_sync("hello", conversation=conversation))
+    end = events[-1]
+    assert isinstance(end, RunFinished)
+    assert (end.stop_reason, end.error) == ("error", "the server has gone")
+    assert "FORBIDDEN" not in shown(events) + str(conversation.messages) + str(end)
+    assert conversation.messages[-1].content == shown(events) == end.output
+
+
+def test_leaving_early_leaves_nothing_unscreened_in_the_conversation() -> None:
+    text = "word " * 60 + "FORBIDDEN " * 60
+
+    async def leave() -> str:
+        agent = Agent(ScriptedModel([text]), guards=policy(flagging("FORBIDDEN"), "output"))
+        conversation = agent.conversation()
+        async with aclosing(agent.stream("hello", conversation=conversation)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    break
+        return str(conversation.messages)
+
+    assert "FORBIDDEN" not in asyncio.run(leave())
+
+
+def test_a_last_answer_is_screened_like_any_other() -> None:
+    sender = Sender()
+    model = ScriptedModel([CALL, "FORBIDDEN<|eot_id|>"])
+    limits = Limits(max_steps=1)
+    result, events = run(model, policy(flagging("FORBIDDEN"), "output"), tools=[sender.tool], limits=limits)
+    assert (result.stop_reason, shown(events)) == ("blocked", REFUSED)
 
 
 # the preset

@@ -13,7 +13,20 @@ def tool(name: str, **properties: Any) -> dict[str, Any]:
     return {"name": name, "description": name, "inputSchema": {"type": "object", "properties": properties}}
 
 
-NAMES = ("echo", "die", "hang", "flood", "noise", "lie", "environment", "pid", "child", "error", "refuse")
+NAMES = (
+    "echo",
+    "die",
+    "hang",
+    "flood",
+    "noise",
+    "lie",
+    "environment",
+    "pid",
+    "child",
+    "change",
+    "error",
+    "refuse",
+)
 TOOLS = [tool(name, text={"type": "string"}) for name in NAMES]
 TOOLS[0]["annotations"] = {"readOnlyHint": True}
 
@@ -45,6 +58,10 @@ def answer(name: str, said: str) -> dict[str, Any]:
         case "child":
             child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
             return text(f"{os.getpid()} {child.pid}")
+        case "change":
+            del TOOLS[0]
+            for _ in range(1000):
+                print(json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}))
         case "error":
             return text("no such city", isError=True)
     return text(said)
@@ -61,7 +78,7 @@ def serve(way: str) -> None:
             case "initialize":
                 reply["result"] = {
                     "protocolVersion": parameters["protocolVersion"],
-                    "capabilities": {"tools": {}},
+                    "capabilities": {"tools": {"listChanged": True}},
                     "serverInfo": {"name": "plain", "version": "1"},
                 }
             case "tools/list":

@@ -197,6 +197,23 @@ def test_a_tool_that_is_no_longer_offered(tmp_path: Path) -> None:
     with_servers(use, one=plain("changes", str(tmp_path / "starts")))
 
 
+def test_a_server_may_take_tools_away_while_it_runs() -> None:
+    async def use(tools: dict[str, Tool], toolset: MCPToolset) -> None:
+        assert (await ask(tools["echo"], text="now")).content == "now"
+        await ask(tools["change"])
+
+        async def ask_until_it_is_gone() -> None:
+            while True:
+                await ask(tools["echo"])
+                await anyio.sleep(0.05)
+
+        with anyio.fail_after(60), pytest.raises(ToolError, match="the MCP server one no longer offers echo"):
+            await ask_until_it_is_gone()
+        assert (await ask(tools["pid"])).content
+
+    with_servers(use, one=plain())
+
+
 def test_nothing_is_left_after_close() -> None:
     pids: list[int] = []
 

@@ -32,6 +32,8 @@ INHERITED = ("PATH", "HOME", "LANG")
 MAX_MESSAGE = 16 * 1024 * 1024
 MAX_TOOLS = 1000
 _MAX_PAGES = 100
+_LISTING = 30.0
+_BETWEEN_LISTINGS = 0.2
 _GUARD = Path(__file__).with_name("guard.py")
 
 
@@ -42,18 +44,21 @@ class ConnectionEnded(ToolError):
 class Connection:
     """A server that has been started or reached.
 
-    ``ready`` holds its tools, or the error that kept it from being ready within ``start_timeout`` seconds.
+    ``ready`` holds its tools, or the error that kept it from being ready within ``start_timeout`` seconds;
+    ``offered`` their names as the server tells of changes.
     """
 
     def __init__(self, name: str, server: Server) -> None:
         self.name = name
         self.ready: Future[list[ListedTool]] = Future()
+        self.offered: frozenset[str] = frozenset()
         self.ended: Future[None] = Future()
         self.started = time.monotonic()
         self._server = server
         self._said = bytearray()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._changed = asyncio.Event()
         self._starting: anyio.CancelScope | None = None
         self._unwanted = False
         self._client: Any = None
@@ -156,8 +161,31 @@ class Connection:
                 self._client = client
                 tools = await _list_tools(client)
                 scope.deadline = math.inf
+                self.offered = frozenset(tool.name for tool in tools)
                 self.ready.set_result(tools)
-                await self._stop.wait()
+                await self._follow(self._stop)
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        """Keep ``offered`` true until the connection is to end."""
+        stopped = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            changed = asyncio.create_task(self._changed.wait())
+            await asyncio.wait([stopped, changed], return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            if stop.is_set():
+                return
+            self._changed.clear()
+            listing = asyncio.create_task(_list_tools(self._client))
+            await asyncio.wait([stopped, listing], return_when=asyncio.FIRST_COMPLETED, timeout=_LISTING)
+            if listing.done() and listing.exception() is None:
+                self.offered = frozenset(tool.name for tool in listing.result())
+            listing.cancel()
+            # A server that tells of nothing but changes is not asked more often than this.
+            await asyncio.wait([stopped], timeout=_BETWEEN_LISTINGS)
+
+    async def _hear(self, message: Any) -> None:
+        if getattr(message, "method", "") == "notifications/tools/list_changed":
+            self._changed.set()
 
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[Any, None]:
@@ -168,7 +196,12 @@ class Connection:
                 transport = await stack.enter_async_context(_http(self._server))
             else:
                 transport = await stack.enter_async_context(self._stdio(self._server))
-            client = Client(transport, cache=None, read_timeout_seconds=self._server.start_timeout + 3600)
+            client = Client(
+                transport,
+                cache=None,
+                read_timeout_seconds=self._server.start_timeout + 3600,
+                message_handler=self._hear,
+            )
             yield await stack.enter_async_context(client)
 
     @asynccontextmanager

@@ -51,8 +51,8 @@ class MCPServer:
         from mcp import MCPError
 
         connection = self._current()
-        offered = {listed.name for listed in await self._ready(connection)}
-        if tool not in offered:
+        await self._ready(connection)
+        if tool not in connection.offered:
             raise ToolError(f"the MCP server {self.name} no longer offers {tool}")
         timeout = self._server.timeout or CALL_TIMEOUT
         try:

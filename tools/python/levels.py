@@ -33,12 +33,14 @@ class LevelReport:
     """Which level is used and why it is not a better one; ``level`` is None where there is none.
 
     ``reason`` says what kept the better level away, ``fix`` how to get it; both are empty at the best level.
+    ``limits`` says how memory and processes are limited.
     """
 
     level: LevelName | None
     detail: str = ""
     reason: str = ""
     fix: str = ""
+    limits: str = ""
 
     @property
     def line(self) -> str:
@@ -62,13 +64,13 @@ def report(wanted: Wanted = "auto") -> LevelReport:
     variant = _try("bubblewrap") if wanted != "landlock" else None
     reason = _refused.get("bubblewrap", "")
     if variant is not None:
-        return LevelReport(variant.level, f"{variant}{_limits()}")
+        return LevelReport(variant.level, str(variant), limits=_limits())
     fix = _fix(reason) if wanted != "landlock" else ""
     if wanted == "bubblewrap":
         return LevelReport(None, "", reason, fix)
     second = _try("landlock")
     if second is not None:
-        return LevelReport(second.level, f"{_LANDLOCK}{_limits()}", reason, fix)
+        return LevelReport(second.level, _LANDLOCK, reason, fix, _limits())
     both = "; ".join(part for part in (reason, _refused["landlock"]) if part)
     return LevelReport(None, "", both, fix or _fix(""))
 
@@ -82,9 +84,9 @@ _LANDLOCK = "Landlock and seccomp, no network, without namespaces"
 def _limits() -> str:
     group = Cgroup.make(SandboxLimits())
     if group is None:
-        return "; memory and processes are sampled, as no control group (v2) is delegated"
+        return "memory and processes are sampled, as no control group (v2) is delegated to this user"
     group.remove()
-    return "; memory and processes are limited by a control group"
+    return "memory and processes are limited by a control group"
 
 
 def choose(wanted: Wanted = "auto") -> Variant:

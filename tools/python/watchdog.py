@@ -23,7 +23,7 @@ class Watchdog:
         self._exceeded = exceeded
         self._stop = threading.Event()
         self._busy = False
-        self._cpu_before = 0.0
+        self._cpu_before: float | None = None
         threading.Thread(target=self._watch, name="arriero-watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -31,8 +31,8 @@ class Watchdog:
         self._stop.set()
 
     def cell_begins(self) -> None:
-        """Look more often, and count CPU time anew."""
-        self._cpu_before = cpu_time(descendants(self._child.pid))
+        """Look more often, and count CPU time anew from the next look on."""
+        self._cpu_before = None
         self._busy = True
 
     def cell_ends(self) -> None:
@@ -51,13 +51,20 @@ class Watchdog:
         family = descendants(self._child.pid)
         if len(family) > limits.processes:
             return f"more than {limits.processes} processes"
-        if limits.cpu_s is not None and cpu_time(family) - self._cpu_before > limits.cpu_s:
+        if limits.cpu_s is not None and self._computed(family) > limits.cpu_s:
             return f"more than {limits.cpu_s:g} s of CPU time"
         most = limits.memory_mb * _MIB
         # The resident sizes count shared pages once per process, so they only decide whether to look closely.
         if resident(family) > most and proportional(family) > most:
             return f"more than {limits.memory_mb} MiB of memory"
         return self._over_on_disk(family)
+
+    def _computed(self, family: list[int]) -> float:
+        now = cpu_time(family)
+        before = self._cpu_before
+        if before is None:
+            before = self._cpu_before = now
+        return now - before
 
     def _over_on_disk(self, family: list[int]) -> str | None:
         limits, places = self._limits, self._child.places

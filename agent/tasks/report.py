@@ -1,0 +1,95 @@
+"""Reports of a batch: one HTML page without scripts, and JUnit XML for machines."""
+
+import base64
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from jinja2 import Environment, PackageLoader
+
+from .records import ARTIFACTS, Record
+from .task import Task
+
+HTML, JUNIT = "report.html", "junit.xml"
+MAX_IMAGE = 2_000_000  # bytes; a larger one is only named
+MAX_TEXT = 20_000  # characters of one text on the page
+_IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif"}
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_html(task: Task, folder: Path, records: Sequence[Record], missing: int) -> None:
+    """One file that opens anywhere: every row with its prompts, calls, checks, verdicts, times and plots."""
+    environment = Environment(loader=PackageLoader("arriero.agent.tasks", "."), autoescape=True)
+    environment.filters["shown"] = _shown
+    page = environment.get_template("report.html").render(
+        task=task,
+        records=records,
+        missing=missing,
+        statuses=Counter(record.result.status for record in records),
+        images={record.key: _images(folder / ARTIFACTS / record.key) for record in records},
+    )
+    _write(folder / HTML, page.encode("utf-8", "replace"))
+
+
+def write_junit(task: Task, folder: Path, records: Sequence[Record], missing: int) -> None:
+    """A test case for each row; a row that has not run is a skipped one."""
+    failures = sum(record.result.status == "failed" for record in records)
+    errors = sum(record.result.status not in ("ok", "failed") for record in records)
+    seconds = sum(record.result.seconds for record in records)
+    suite = ElementTree.Element(
+        "testsuite",
+        name=task.name,
+        tests=str(len(records) + missing),
+        failures=str(failures),
+        errors=str(errors),
+        skipped=str(missing),
+        time=f"{seconds:.3f}",
+    )
+    for record in records:
+        result = record.result
+        name = f"{record.row}: {record.label}" if record.label != str(record.row) else record.label
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=task.name, name=_xml(name), time=f"{result.seconds:.3f}"
+        )
+        if result.status != "ok":
+            kind = "failure" if result.status == "failed" else "error"
+            ElementTree.SubElement(
+                case, kind, type=result.status, message=_xml(result.error or result.status)
+            )
+    for _ in range(missing):
+        ElementTree.SubElement(
+            ElementTree.SubElement(suite, "testcase", classname=task.name, name="not run"), "skipped"
+        )
+    _write(folder / JUNIT, ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
+
+
+def _write(path: Path, data: bytes) -> None:
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_bytes(data)
+    os.replace(beside, path)
+
+
+def _images(folder: Path) -> list[tuple[str, str]]:
+    """Plots as data addresses, so that the page needs no other file."""
+    found = []
+    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        kind = _IMAGES.get(path.suffix.lower())
+        if kind and path.stat().st_size <= MAX_IMAGE:
+            found.append((path.name, f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"))
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+    return (
+        text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}\n[… {len(text) - MAX_TEXT} characters more …]"
+    )
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)
