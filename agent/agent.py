@@ -30,7 +30,7 @@ from .cancellation import CancellationToken
 from .conversation import Conversation
 from .events import Event, RunFinished, StopReason, Usage
 from .files import with_files
-from .guard_models import with_models
+from .guard_models import pipeline
 from .limits import Limits
 from .loop import Run
 from .output import Output
@@ -90,8 +90,8 @@ class Agent(Generic[OutputT]):
     ``RunContext``. ``approve(name, arguments)``, sync (in a thread) or async, decides calls that need approval:
     True runs the call, False refuses it and tells the model, None ends the run with ``"approval"``, as every
     such call does without ``approve``. ``guards`` screens the texts that come and go: a Policy, the name of a preset
-    (``default``, ``strict``, ``off``), or None for ``off``. The blocking calls run in one background thread that
-    ``close`` ends.
+    (``default``, ``strict``, ``off``) or of a TOML file, None for ``off``, or a Pipeline that several agents share.
+    The blocking calls run in one background thread that ``close`` ends.
     ``session``, a Session or its name, is what runs go on with; it is kept in ``journal``, a Journal or a path
     (default: the user's, once a session is named). With ``journal`` alone every run is kept, each in a session
     of its own; with neither nothing is written to disk.
@@ -113,7 +113,7 @@ class Agent(Generic[OutputT]):
         date: Date | str | None = None,
         deps: Any = None,
         approve: Approve | None = None,
-        guards: Policy | str | None = "default",
+        guards: Pipeline | Policy | str | None = "default",
         output_type: type[OutputT] | None = None,
         session: "Session | str | None" = None,
         journal: "Journal | str | os.PathLike[str] | None" = None,
@@ -128,8 +128,7 @@ class Agent(Generic[OutputT]):
         self.date = date
         self.deps = deps
         self.approve = approve
-        policy = guards if isinstance(guards, Policy) else Policy.preset(guards or "off")
-        self.guards = Pipeline(with_models(policy))
+        self.guards = guards if isinstance(guards, Pipeline) else pipeline(guards or "off")
         self.journal, self.session, self._own_journal = _kept_where(journal, session)
         self._portal: BlockingPortal | None = None
         self._close_portal: Callable[[], object] | None = None

@@ -1,6 +1,7 @@
 """The weights of guards that a policy names: loaded as any other model is."""
 
 from arriero.safety.guard_model import GuardModel
+from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import LLAMA_GUARD, Policy
 
 _CONVERSATIONS = 2  # one beginning each for users' and for agents' turns is kept in memory
@@ -14,6 +15,11 @@ def load_guard(name: str) -> GuardModel:
     from .store import open_model
 
     return open_model(name, n_parallel=_CONVERSATIONS)
+
+
+def pipeline(policy: Policy | str) -> Pipeline:
+    """The screens of a policy, of a preset, or of a TOML file. Raises PolicyError."""
+    return Pipeline(with_models(policy if isinstance(policy, Policy) else Policy.named(policy)))
 
 
 def with_models(policy: Policy) -> Policy:

@@ -15,8 +15,8 @@ from arriero.safety.stream import ScreenedText
 from arriero.tools import Tool, ToolResult
 from arriero.tools.threads import in_thread
 
+from .approval import ApprovalRules, Approve
 from .backends import Model
-from .calls import Approve
 from .cancellation import CancellationToken
 from .conversation import Conversation
 
@@ -179,10 +179,12 @@ class Screening:
 
     async def _allowed(self, given: ScreenInput, outcome: Outcome) -> bool:
         """Whether a person lets a text pass; without one, it does not."""
-        if self.approve is None:
+        # Rules are about calls; what a screen has found is for a person to judge.
+        approve = self.approve.ask if isinstance(self.approve, ApprovalRules) else self.approve
+        if approve is None:
             return False
         subject = {"screen": outcome.screen, "reason": outcome.reason, "text": outcome.text}
-        asking = in_thread(partial(self.approve, f"screen:{given.place}", subject), name="approve")
+        asking = in_thread(partial(approve, f"screen:{given.place}", subject), name="approve")
         answer = await self.cancel.guard(asking)
         return bool(await self.cancel.guard(answer) if inspect.isawaitable(answer) else answer)
 

@@ -136,12 +136,20 @@ class Policy(_Frozen):
         return _preset(name)
 
     @classmethod
+    def named(cls, name: str) -> "Policy":
+        """The preset of that name, or the policy in a TOML file; a name with a dot or a slash is a file's.
+
+        Raises PolicyError.
+        """
+        return cls.read(name) if "." in name or "/" in name or os.sep in name else cls.preset(name)
+
+    @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Policy":
         """The policy in a TOML file; it starts from the preset that its key ``preset`` names (``off`` if none).
 
         Raises PolicyError that names the file and the key.
         """
-        file = Path(path)
+        file = Path(path).expanduser()
         try:
             content = tomllib.loads(file.read_text("utf-8"))
         except OSError as error:

@@ -57,6 +57,14 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
         help="Run such calls unasked where approval is needed: 'files_*', 'pay(sum=[0-9])' (repeatable).",
     ),
     click.option(
+        "--safety",
+        envvar="ARRIERO_SAFETY",
+        default="default",
+        show_default=True,
+        metavar="POLICY",
+        help="What screens texts: default, strict, off, or a TOML file (see docs/safety.md).",
+    ),
+    click.option(
         "--safe-search",
         envvar="ARRIERO_SAFE_SEARCH",
         type=click.Choice(["off", "moderate", "strict"]),
@@ -110,6 +118,16 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
         "--ctx", "context", envvar="ARRIERO_CTX", type=click.IntRange(64), help="Context length in tokens."
     ),
     click.option("--dialect", envvar="ARRIERO_DIALECT", metavar="NAME", help="Wire form; default: by model."),
+    click.option("--session", metavar="NAME", help="Go on with this session, or begin one of that name."),
+    click.option(
+        "--no-journal",
+        "journal",
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        envvar="ARRIERO_JOURNAL",
+        help="Write nothing of this to the journal.",
+    ),
     click.option("--plain", is_flag=True, envvar="ARRIERO_PLAIN", help="No colour, no boxes, no Markdown."),
     click.option("-q", "--quiet", is_flag=True, help="Only the answer: no tools, no notices."),
     click.option("--debug", is_flag=True, envvar="ARRIERO_DEBUG", help="Tracebacks and log lines on stderr."),

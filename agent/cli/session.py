@@ -13,6 +13,7 @@ from arriero.agent.agent import DEFAULT_INSTRUCTIONS, Agent
 from arriero.agent.approval import ApprovalRules
 from arriero.agent.backends import Model, Sampling
 from arriero.agent.events import Event
+from arriero.agent.guard_models import pipeline
 from arriero.agent.limits import Limits
 from arriero.agent.store import StoreError, open_model
 from arriero.prompts import Segment
@@ -65,6 +66,7 @@ class Session:
         self, on_progress: Progress = lambda fraction: None, on_tick: Callable[[], None] = lambda: None
     ) -> None:
         """Load the model and make the tools; Ctrl-C gets through. Raises ArrieroError."""
+        self.guards = pipeline(self.settings.safety)
         self.tools = load(self._make_tools, on_tick)
         if python := self.python:
             self.runner.start(python.prestart())
@@ -98,6 +100,7 @@ class Session:
             sampling=sampling(settings),
             dialect=settings.dialect,
             approve=ApprovalRules(dict.fromkeys(settings.approve, "allow"), ask=self.approver),
+            guards=self.guards,
         )
         self.conversation = self.agent.conversation()
 
@@ -142,6 +145,8 @@ class Session:
             self._free(tool)
         for toolset in self._toolsets:
             self.runner.call(toolset.aclose())
+        if hasattr(self, "guards"):
+            self.runner.call(self.guards.aclose())
         if hasattr(self, "model"):
             self._free(self.model)
 

@@ -32,7 +32,8 @@ class Settings:
 
     ``model`` is a GGUF file, ``bundled``, or ``script:FILE`` (see ``script``). ``tools`` holds keys of TOOLS;
     None offers those of UNASKED that work here. ``docs`` is a folder to search, ``files`` come with the first
-    question. ``mcp`` are files that name MCP servers, ``approve`` patterns of calls that need no asking.
+    question. ``mcp`` are files that name MCP servers, ``approve`` patterns of calls that need no asking,
+    ``safety`` a policy's name or file.
     ``context`` is in tokens; ``parallel`` conversations are decoded at once. ``quiet`` hides tools and notices.
     """
 
@@ -44,16 +45,18 @@ class Settings:
     max_steps: int | None = None
     max_tokens: int | None = None
     context: int | None = None
-    parallel: int = 1
     dialect: str | None = None
     tools: tuple[str, ...] | None = None
     docs: Path | None = None
     files: tuple[Path, ...] = ()
     mcp: tuple[Path, ...] = ()
     approve: tuple[str, ...] = ()
+    safety: str = "default"
     safe_search: "SafeSearch | None" = None
     freshness: "Freshness | None" = None
     sandbox: SandboxLevel = "auto"
+    session: str | None = None
+    journal: bool = True
     json: bool = False
     plain: bool = False
     quiet: bool = False
