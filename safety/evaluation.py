@@ -15,7 +15,7 @@ from .base import Place, ScreenInput
 from .datasets import Case
 from .pipeline import Pipeline
 
-_ROLES: Final[dict[Place, tuple[Literal["user", "assistant", "ipython"], str]]] = {
+ROLES: Final[dict[Place, tuple[Literal["user", "assistant", "ipython"], str]]] = {
     "input": ("user", "user"),
     "tool_call": ("assistant", "model"),
     "code": ("assistant", "model"),
@@ -70,7 +70,7 @@ async def evaluate(
 
 
 async def _judge(pipeline: Pipeline, case: Case) -> Judged:
-    role, origin = _ROLES[case.place]
+    role, origin = ROLES[case.place]
     tool = "unknown" if case.place in ("tool_call", "code", "tool_result") else None
     given = ScreenInput(
         place=case.place,

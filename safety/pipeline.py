@@ -166,7 +166,7 @@ class Pipeline:
         started = time.monotonic()
         task: asyncio.Task[Any] | None = None
         try:
-            screen = await self._screen(name)
+            screen = await self.screen(name)
             started = time.monotonic()
             task = asyncio.create_task(_contained(screen, given))
             done, _ = await asyncio.wait({task}, timeout=rule.timeout)
@@ -185,7 +185,8 @@ class Pipeline:
                 task.add_done_callback(_forget)
                 task.cancel()
 
-    async def _screen(self, name: str) -> Screen:
+    async def screen(self, name: str) -> Screen:
+        """The screen of that name, made if need be. Raises ScreenError, or whatever it takes to make it."""
         given = self._given.get(name)
         if given is not None:
             return given
