@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 from arriero.prompts.dialects import DEFAULT_DIALECT
 
+from .gguf import GGUFInfo
+
+DIALECT_KEY = "arriero.dialect"
+
 _VERSION = re.compile(r"llama[-_ .]?(?:v)?(\d)[-_.](\d)(?!\d)", re.IGNORECASE)
 _VISION = re.compile(r"vision", re.IGNORECASE)
 
@@ -39,3 +43,12 @@ def choose_dialect(name: str, template: str = "", stated: str = "") -> DialectCh
     if "builtin_tools" in template:
         return DialectChoice("llama3.1", "its template knows builtin_tools, as that of Llama 3.1 does")
     return DialectChoice(DEFAULT_DIALECT, "nothing in it says otherwise")
+
+
+def dialect_of(info: GGUFInfo) -> DialectChoice:
+    """The form for a file: by what its metadata and its own name say."""
+    named = info.text("general.basename") or info.text("general.name")
+    version = info.text("general.version")
+    return choose_dialect(
+        f"{named} {version} {info.path.name}", info.chat_template or "", info.text(DIALECT_KEY)
+    )

@@ -20,9 +20,9 @@ from arriero.prompts import Segment
 
 from .base import Constraint, ContextOverflow, ModelError, Sampling, Token, TopToken
 from .devices import Placement
+from .dialect import dialect_of
 from .generation import EngineStats
 from .gguf import GGUFInfo
-from .llama_cpp import DEFAULT_DIALECT, DIALECT_KEY
 from .mailbox import Mailbox
 
 _ERRORS = {"ContextOverflow": ContextOverflow}
@@ -76,7 +76,7 @@ class IsolatedModel:
     @property
     def dialect(self) -> str:
         """The wire form to use by default: the file's ``arriero.dialect``, else ``llama3.1``."""
-        return self.info.text(DIALECT_KEY) or DEFAULT_DIALECT
+        return dialect_of(self.info).name
 
     @property
     def context_length(self) -> int:

@@ -12,6 +12,7 @@ from arriero.prompts import Segment
 
 from .base import Constraint, ModelError, Sampling, Token
 from .devices import Placement
+from .dialect import dialect_of
 from .engine import Engine
 from .generation import EngineStats
 from .gguf import GGUFInfo
@@ -21,8 +22,6 @@ from .settings import PARKED_BYTES, CacheType, EngineSettings, Numa
 from .threads import usable_cpus
 
 DEFAULT_CONTEXT = 32_768  # tokens; memory is taken only as conversations grow
-DEFAULT_DIALECT = "llama3.1"
-DIALECT_KEY = "arriero.dialect"
 
 
 class LlamaCppModel:
@@ -91,8 +90,8 @@ class LlamaCppModel:
 
     @property
     def dialect(self) -> str:
-        """The wire form to use by default: the file's ``arriero.dialect``, else ``llama3.1``."""
-        return self.info.text(DIALECT_KEY) or DEFAULT_DIALECT
+        """The wire form to use by default: what ``dialect_of`` reads from the file."""
+        return dialect_of(self.info).name
 
     @property
     def context_length(self) -> int:

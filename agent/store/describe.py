@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ..backends.base import ModelError
-from ..backends.dialect import DialectChoice, choose_dialect
+from ..backends.dialect import DialectChoice, dialect_of
 from ..backends.gguf import GGUFInfo
 
 _FTYPES = {
@@ -76,13 +76,6 @@ def describe(info: GGUFInfo) -> Description:
         template=info.chat_template or "",
         dialect=dialect_of(info),
     )
-
-
-def dialect_of(info: GGUFInfo) -> DialectChoice:
-    """The wire form for a file, and why."""
-    name = info.text("general.basename") or info.text("general.name")
-    named = f"{name} {info.text('general.version')} {info.path.name}"
-    return choose_dialect(named, info.chat_template or "", info.text("arriero.dialect"))
 
 
 def _quantisation(info: GGUFInfo) -> str:
