@@ -85,6 +85,7 @@ class RunOptions(TypedDict, total=False):
 class Agent(Generic[OutputT]):
     """Drives a model through a conversation with tools.
 
+    ``model`` is a model object, or what ``open_model`` takes: ``bundled``, a name, a path, an address.
     ``tools`` are Tool objects or plain functions with type hints. ``dialect`` names the wire form (default:
     the model's). ``date`` is written as today's date (default: today). ``deps`` is given to tools that ask for a
     ``RunContext``. ``approve(name, arguments)``, sync (in a thread) or async, decides calls that need approval:
@@ -103,7 +104,7 @@ class Agent(Generic[OutputT]):
 
     def __init__(
         self,
-        model: Model,
+        model: "Model | str | os.PathLike[str]",
         *,
         instructions: str = DEFAULT_INSTRUCTIONS,
         tools: Sequence[Tool | Callable[..., Any]] = (),
@@ -118,7 +119,7 @@ class Agent(Generic[OutputT]):
         session: "Session | str | None" = None,
         journal: "Journal | str | os.PathLike[str] | None" = None,
     ) -> None:
-        self.model = model
+        self.model = model = self.model_of(model)
         self.output: Output[OutputT] | None = _output(output_type)
         self.instructions = instructions
         self.tools = _by_name(tools)
@@ -133,6 +134,15 @@ class Agent(Generic[OutputT]):
         self._portal: BlockingPortal | None = None
         self._close_portal: Callable[[], object] | None = None
         self._lock = threading.Lock()
+
+    @staticmethod
+    def model_of(model: "Model | str | os.PathLike[str]") -> Model:
+        """The model that a name, a path or an address means; a model object as it is. Raises ModelError."""
+        if not isinstance(model, str | os.PathLike):
+            return model
+        from .store import open_model
+
+        return open_model(os.fspath(model))
 
     def conversation(self) -> Conversation:
         """A new, empty conversation with this agent's instructions and tools."""

@@ -111,7 +111,7 @@ class Run:
 
     async def _begin(self, prompt: str | None) -> JournalError | None:
         try:
-            await self.recorder.begin(prompt, self.sampling)
+            await self.recorder.begin(prompt, self.sampling, self.limits)
         except JournalError as fault:
             return fault
         return None

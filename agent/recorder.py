@@ -5,6 +5,7 @@ from arriero.tools import Effect
 
 from .backends import Model, Sampling
 from .events import Event, RunFinished, ToolCallFinished
+from .limits import Limits
 
 
 class JournalError(ArrieroError):
@@ -21,7 +22,7 @@ class Recorder:
         """The model, with ears for what it generates."""
         return model
 
-    async def begin(self, prompt: str | None, sampling: Sampling) -> None:
+    async def begin(self, prompt: str | None, sampling: Sampling, limits: Limits) -> None:
         """The run begins; ``prompt`` is None where it goes on with what another left."""
 
     def event(self, event: Event) -> None:

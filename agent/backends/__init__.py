@@ -14,7 +14,6 @@ __all__ = [
     "Constraint",
     "ContextOverflow",
     "FunctionModel",
-    "IsolatedModel",
     "HTTPModel",
     "IsolatedModel",
     "LlamaCppModel",
@@ -29,10 +28,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The compiled library is loaded only when it is asked for.
-    if name == "IsolatedModel":
-        from .isolated import IsolatedModel
-
-        return IsolatedModel
     if name == "LlamaCppModel":
         from .llama_cpp import LlamaCppModel
 

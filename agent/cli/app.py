@@ -3,18 +3,18 @@
 import difflib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
 
-from . import config_commands, model_commands, task_commands
+from . import config_commands, eval_commands, model_commands, session_commands, task_commands
+from .invocation import finish, settings_of
 from .options import CONTEXT, with_options
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
-_FAILED: Final = 1
 _INTERRUPTED: Final = 130
 _PIPE: Final = 141
 _DEFAULT: Final = "ask"
@@ -98,8 +98,9 @@ def cli(ctx: click.Context) -> None:
 
 cli.add_command(config_commands.config)
 cli.add_command(config_commands.completion)
+cli.add_command(eval_commands.evaluate)
 cli.add_command(model_commands.models)
-for _command in task_commands.COMMANDS:
+for _command in (*session_commands.COMMANDS, *task_commands.COMMANDS):
     cli.add_command(_command)
 
 
@@ -128,8 +129,8 @@ def ask(question: str, **options: Any) -> None:
     from .oneshot import ask as answer
     from .oneshot import with_input
 
-    settings, whole = _settings(options), with_input(question, piped or "")
-    _finish(lambda: answer(settings, whole), debug=settings.debug)
+    settings, whole = settings_of(options), with_input(question, piped or "")
+    finish(lambda: answer(settings, whole), debug=settings.debug)
 
 
 @cli.command(context_settings=CONTEXT)
@@ -147,8 +148,8 @@ def doctor(**options: Any) -> None:
     """Check model, sandbox and keys; exit code 6 when a question could not be answered."""
     from .doctor import examine
 
-    settings = _settings(options)
-    _finish(lambda: examine(settings), debug=settings.debug)
+    settings = settings_of(options)
+    finish(lambda: examine(settings), debug=settings.debug)
 
 
 @cli.group(context_settings=CONTEXT)
@@ -162,8 +163,8 @@ def tools_list(**options: Any) -> None:
     """Which tools work here, and what the others need."""
     from .tool_commands import list_tools, reporting
 
-    settings = _settings(options)
-    _finish(lambda: reporting(lambda: list_tools(settings)), debug=settings.debug)
+    settings = settings_of(options)
+    finish(lambda: reporting(lambda: list_tools(settings)), debug=settings.debug)
 
 
 @tools.command("show", context_settings=CONTEXT)
@@ -173,8 +174,8 @@ def tools_show(name: str, **options: Any) -> None:
     """The name, description and parameters that a model is given, as JSON."""
     from .tool_commands import reporting, show_tool
 
-    settings = _settings(options)
-    _finish(lambda: reporting(lambda: show_tool(settings, name)), debug=settings.debug)
+    settings = settings_of(options)
+    finish(lambda: reporting(lambda: show_tool(settings, name)), debug=settings.debug)
 
 
 @tools.command("call", context_settings=CONTEXT)
@@ -189,8 +190,8 @@ def tools_call(name: str, arguments: tuple[str, ...], **options: Any) -> None:
     """
     from .tool_commands import call_tool, reporting
 
-    settings = _settings(options)
-    _finish(lambda: reporting(lambda: call_tool(settings, name, arguments)), debug=settings.debug)
+    settings = settings_of(options)
+    finish(lambda: reporting(lambda: call_tool(settings, name, arguments)), debug=settings.debug)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -222,65 +223,11 @@ def _run(args: Sequence[str] | None) -> int:
         return error.exit_code
 
 
-def _settings(options: dict[str, Any]) -> Any:
-    from .settings import Settings
-
-    values = dict(options)
-    no_tools, tools = values.pop("no_tools"), values.pop("tools")
-    if values.pop("unsafe_no_sandbox"):
-        values["sandbox"] = "unsafe-none"
-    if no_tools and tools:
-        raise click.UsageError("--no-tools and --tool exclude each other")
-    _check_dialect(values["dialect"])
-    _set_up_logging(values["debug"])
-    values.setdefault("json", False)
-    return Settings(**values, tools=() if no_tools else tuple(tools) or None)
-
-
-def _check_dialect(name: str | None) -> None:
-    if name is None:
-        return
-    from arriero.prompts import UnknownDialect
-    from arriero.prompts.dialects import get_dialect
-
-    try:
-        get_dialect(name)
-    except UnknownDialect as error:
-        raise click.BadParameter(str(error), param_hint="--dialect") from error
-
-
-def _set_up_logging(debug: bool) -> None:
-    import logging
-
-    if debug:
-        logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
-        logging.getLogger("arriero").setLevel(logging.DEBUG)
-    elif not logging.getLogger().handlers:
-        # Without any handler, Python itself writes warnings of libraries onto the terminal.
-        logging.getLogger().addHandler(logging.NullHandler())
-
-
 def _chat(options: dict[str, Any]) -> None:
     from .repl import converse
 
-    settings = _settings(options)
-    _finish(lambda: converse(settings), debug=settings.debug)
-
-
-def _finish(work: Callable[[], int], *, debug: bool) -> None:
-    try:
-        code = int(work())
-    except BrokenPipeError:
-        code = _PIPE
-    except click.ClickException:
-        raise
-    except Exception as error:
-        if debug:
-            raise
-        what = f"{type(error).__name__}: {error}".replace("\n", " ")
-        click.echo(f"error: this should not have happened: {what}; --debug shows where", err=True)
-        code = _FAILED
-    click.get_current_context().exit(code)
+    settings = settings_of(options)
+    finish(lambda: converse(settings), debug=settings.debug)
 
 
 def _person_present() -> bool:

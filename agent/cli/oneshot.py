@@ -1,7 +1,7 @@
 """One question, one answer: plain text on stdout, everything else on stderr."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from arriero.agent.backends import ModelError
@@ -44,7 +44,7 @@ def ask(settings: Settings, question: str) -> Exit:
             question, lines = session.with_files(question, settings.files)
             for line in lines:
                 display.notice(line)
-            return _answer(session, question, display, settings)
+            return answer(session, question, display, settings)
     except ArrieroError as error:
         code = Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
         if settings.debug:
@@ -89,8 +89,15 @@ def say_error(message: str) -> None:
     sys.stderr.flush()
 
 
-def _answer(session: Session, question: str, display: Display | JsonLines, settings: Settings) -> Exit:
-    with closing(session.ask(question)) as events:
+def answer(
+    session: Session,
+    question: str | None,
+    display: Display | JsonLines,
+    settings: Settings,
+    decisions: Mapping[str, bool] | None = None,
+) -> Exit:
+    """Show the answer to a question, or without one of what is unfinished; the exit code says how it ended."""
+    with closing(session.ask(question, decisions)) as events:
         for event in events:
             display.handle(event)
     finished = display.finished

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,8 @@ from arriero.agent.approval import ApprovalRules
 from arriero.agent.backends import Model, Sampling
 from arriero.agent.events import Event
 from arriero.agent.guard_models import pipeline
+from arriero.agent.journal import Journal
+from arriero.agent.journal import Session as KeptSession
 from arriero.agent.limits import Limits
 from arriero.agent.store import StoreError, open_model
 from arriero.prompts import Segment
@@ -59,6 +61,8 @@ class Session:
         self.tools: dict[str, Tool] = {}
         self.off: set[str] = set()
         self._toolsets: list[MCPToolset] = []
+        self.journal = Journal() if settings.journal else None
+        self.kept: KeptSession | None = None
         self.model: Model
         self.agent: Agent
 
@@ -101,13 +105,34 @@ class Session:
             dialect=settings.dialect,
             approve=ApprovalRules(dict.fromkeys(settings.approve, "allow"), ask=self.approver),
             guards=self.guards,
+            journal=self.journal,
         )
-        self.conversation = self.agent.conversation()
+        self._begin()
 
-    def ask(self, question: str) -> Generator[Event | None, None, None]:
-        """The events of a run on the conversation, and None as time passes; asks for approvals in between."""
+    def _begin(self) -> None:
+        """A conversation for the agent: the session that was asked for, the first time; else a new one."""
+        first, name = self.kept is None, self.settings.session
+        if self.kept is not None:
+            self.kept.close()
+        if self.journal is None:
+            if name is not None:
+                raise NotReady("a session is kept in the journal; leave --no-journal out")
+            self.conversation = self.agent.conversation()
+            return
+        kept = self.kept = KeptSession(name if first else None, journal=self.journal)
+        self.conversation = load(lambda: kept.open(self.agent))
+
+    def ask(
+        self, question: str | None, decisions: Mapping[str, bool] | None = None
+    ) -> Generator[Event | None, None, None]:
+        """The events of a run on the conversation, and None as time passes; asks for approvals in between.
+
+        Without a question the run goes on with what is unfinished; ``decisions`` are on its calls.
+        """
         events = self.runner.stream(
-            lambda token: self.agent.stream(question, conversation=self.conversation, cancel=token)
+            lambda token: self.agent.stream(
+                question, conversation=self.conversation, cancel=token, decisions=decisions
+            )
         )
         with closing(events):
             for event in events:
@@ -149,6 +174,10 @@ class Session:
             self.runner.call(self.guards.aclose())
         if hasattr(self, "model"):
             self._free(self.model)
+        if self.kept is not None:
+            self.kept.close()
+        if self.journal is not None:
+            self.journal.close()
 
     def _free(self, one: Tool | Model) -> None:
         try:

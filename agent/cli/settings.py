@@ -34,7 +34,8 @@ class Settings:
     None offers those of UNASKED that work here. ``docs`` is a folder to search, ``files`` come with the first
     question. ``mcp`` are files that name MCP servers, ``approve`` patterns of calls that need no asking,
     ``safety`` a policy's name or file.
-    ``context`` is in tokens; ``parallel`` conversations are decoded at once. ``quiet`` hides tools and notices.
+    ``context`` is in tokens; ``parallel`` conversations are decoded at once. ``session`` is gone on with or begun;
+    without ``journal`` nothing is kept. ``quiet`` hides tools and notices.
     """
 
     model: str = BUNDLED
@@ -45,6 +46,7 @@ class Settings:
     max_steps: int | None = None
     max_tokens: int | None = None
     context: int | None = None
+    parallel: int = 1
     dialect: str | None = None
     tools: tuple[str, ...] | None = None
     docs: Path | None = None

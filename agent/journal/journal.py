@@ -70,6 +70,11 @@ class Journal:
         with self._reading() as db:
             return reading.conversation(db, reading.session(db, name).id)
 
+    def before(self, run: str) -> Conversation:
+        """The conversation as a run found it."""
+        with self._reading() as db:
+            return reading.before(db, reading.run(db, run).id)
+
     def runs(self, session: str | None = None, *, limit: int | None = None) -> list[RunInfo]:
         """The runs, or those of one session, the newest first."""
         with self._reading() as db:
@@ -94,11 +99,6 @@ class Journal:
         """What the model wrote in a run, token by token."""
         with self._reading() as db:
             return reading.generations(db, reading.run(db, run).id)
-
-    def prompt_tokens(self, run: str) -> list[int]:
-        """The transcript as a run left it."""
-        with self._reading() as db:
-            return reading.transcript(db, reading.run(db, run).id)
 
     def rename(self, session: str, name: str | None) -> SessionInfo:
         """Give a session a name that no other has; None takes it away."""

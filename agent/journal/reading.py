@@ -67,6 +67,16 @@ def conversation(db: sqlite3.Connection, session_id: str) -> Conversation:
     return kept
 
 
+def before(db: sqlite3.Connection, run_id: str) -> Conversation:
+    """See ``Journal.before``."""
+    session_id, setup = db.execute(
+        "SELECT session.id, session.setup FROM run JOIN session ON session.id = run.session WHERE run.id=?",
+        (run_id,),
+    ).fetchone()
+    row = db.execute("SELECT parent FROM entry WHERE run=? ORDER BY id LIMIT 1", (run_id,)).fetchone()
+    return conversation_of(db, session_id, setup_from(db, setup), chain(db, row[0] if row else None))
+
+
 def runs(db: sqlite3.Connection, session_id: str | None, limit: int | None) -> list[RunInfo]:
     """See ``Journal.runs``."""
     rows = db.execute(
@@ -150,16 +160,6 @@ def generations(db: sqlite3.Connection, run_id: str) -> list[Generation]:
     ]
 
 
-def transcript(db: sqlite3.Connection, run_id: str) -> list[int]:
-    """See ``Journal.prompt_tokens``."""
-    last = db.execute("SELECT max(id) FROM entry WHERE run=?", (run_id,)).fetchone()[0]
-    tokens: list[int] = []
-    for entry in chain(db, last):
-        del tokens[entry.same_tokens :]
-        tokens += entry.tokens
-    return tokens
-
-
 def _beginning(db: sqlite3.Connection, select: str, name: str) -> list[Any]:
     if len(name) < _SHORTEST or not name.isalnum():
         return []
@@ -188,7 +188,8 @@ def _run(db: sqlite3.Connection, row: tuple[Any, ...]) -> RunInfo:
         weights=row[4],
         dialect=row[5],
         template=row[6],
-        settings=json.loads(settings),
+        sampling=json.loads(settings)["sampling"],
+        limits=json.loads(settings)["limits"],
         versions=json.loads(versions),
         started=row[9],
         ended=row[10],

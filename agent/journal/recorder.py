@@ -13,6 +13,7 @@ from arriero.agent.backends import Model, Sampling, Token
 from arriero.agent.backends.base import Constraint
 from arriero.agent.conversation import Change, Conversation
 from arriero.agent.events import Event, RunFinished, ToolCallFinished
+from arriero.agent.limits import Limits
 from arriero.agent.recorder import JournalError, Recorder
 from arriero.prompts import Message, ToolCall
 from arriero.tools import Effect
@@ -56,11 +57,11 @@ class JournalRecorder(Recorder):
     def listen(self, model: Model) -> Model:
         return _Heard(model, self)
 
-    async def begin(self, prompt: str | None, sampling: Sampling) -> None:
+    async def begin(self, prompt: str | None, sampling: Sampling, limits: Limits) -> None:
         self._sampling = sampling
         model, conversation, run_id = self._model, self._conversation, self._run_id
         weights = await in_thread(lambda: weights_of(model), name="arriero-weights")
-        settings = json.dumps(asdict(sampling))
+        settings = json.dumps({"sampling": asdict(sampling), "limits": asdict(limits)})
         dialect, template = conversation.dialect.name, template_hash(conversation.dialect)
         session, name, now = conversation.id, model.name, time.time()
         setup, told = setup_of(conversation), utf8(prompt or "")

@@ -34,7 +34,7 @@ class SessionInfo:
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """A run. ``prompt`` is None where it went on with what another left; ``ended`` and ``stop_reason`` are None
-    where it was killed or still goes on. ``settings`` are the sampling's; ``template`` is a hash of the wire form.
+    where it was killed or still goes on. ``template`` is a hash of the wire form.
     """
 
     id: str
@@ -44,7 +44,8 @@ class RunInfo:
     weights: str | None
     dialect: str
     template: str
-    settings: dict[str, Any]
+    sampling: dict[str, Any]
+    limits: dict[str, Any]
     versions: dict[str, str]
     started: float
     ended: float | None

@@ -99,5 +99,7 @@ class Session:
         conversation = agent.conversation()
         conversation.id = session
         setup, name, model = setup_of(conversation), self.name, agent.model.name
-        self.journal.change(lambda db: editing.create(db, session, name, setup, model))
+        if name is not None:
+            # One without a name is there from its first run on, so that nobody sees empty ones.
+            self.journal.change(lambda db: editing.create(db, session, name, setup, model))
         return conversation

@@ -1,0 +1,260 @@
+"""``arriero sessions``, ``logs`` and ``replay``: what was said and done before."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import CONTEXT, with_options
+
+if TYPE_CHECKING:
+    from arriero.agent.events import Event
+    from arriero.agent.journal import Journal
+
+_ROW = 60  # characters of a text in a list
+_FAILED = 1
+_CHECK = 3
+_NOT_READY = 6
+
+
+@click.group(context_settings=CONTEXT)
+def sessions() -> None:
+    """List, show, go on with, fork, search, export and remove conversations.
+
+    A session is named by its name, its id, the beginning of that, or: last
+    """
+
+
+@sessions.command("list", context_settings=CONTEXT)
+@click.option("-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="How many.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_sessions(limit: int, as_json: bool) -> None:
+    """The sessions, the latest first."""
+    with _journal() as journal:
+        found = journal.sessions(limit=limit)
+    if as_json:
+        click.echo(json.dumps([_plain(info) for info in found], indent=1, ensure_ascii=False))
+        return
+    for info in found:
+        mark = "interrupted" if info.interrupted else ""
+        click.echo(f"{_line(info.shown, 20):20} {_when(info.updated)} {mark:11} {_line(info.title)}")
+    if not found:
+        click.echo("no sessions yet; every conversation becomes one", err=True)
+
+
+@sessions.command(context_settings=CONTEXT)
+@click.argument("session")
+def show(session: str) -> None:
+    """What a session holds; the numbers are those that fork takes."""
+    with _journal() as journal:
+        info, entries = journal.session(session), journal.entries(session)
+    click.echo(_text(f"{info.shown}  {info.model}  {info.runs} runs"))
+    for entry in entries:
+        for message in entry.messages:
+            calls = ", ".join(f"{call.name}({json.dumps(call.arguments)})" for call in message.tool_calls)
+            said = " ".join(part for part in (message.content, calls) if part)
+            if message.role != "system":
+                click.echo(f"{entry.number:4}  {message.role:9}  {_text(said)}")
+
+
+@sessions.command(context_settings=CONTEXT)
+@click.argument("session")
+@click.option(
+    "--at", type=click.IntRange(1), metavar="NUMBER", help="Up to this entry (see show); default: all."
+)
+@click.option("--name", metavar="NAME", help="Name of the new session.")
+def fork(session: str, at: int | None, name: str | None) -> None:
+    """Make a new session that shares what SESSION held up to a point."""
+    with _journal() as journal:
+        click.echo(journal.fork(session, at=at, name=name).shown)
+
+
+@sessions.command(context_settings=CONTEXT)
+@click.argument("session")
+@click.argument("name")
+def rename(session: str, name: str) -> None:
+    """Give a session a name."""
+    with _journal() as journal:
+        click.echo(_text(journal.rename(session, name).shown))
+
+
+@sessions.command(context_settings=CONTEXT)
+@click.argument("session")
+def undo(session: str) -> None:
+    """Take back the last question of a session and its answer."""
+    with _journal() as journal:
+        info = journal.session(session)
+        lock = journal.lock(info.id, info.shown)
+        try:
+            done = journal.undo(info.id)
+        finally:
+            lock.release()
+    if not done:
+        _fail("there is nothing to take back")
+
+
+@sessions.command(context_settings=CONTEXT)
+@click.argument("words", nargs=-1, required=True)
+@click.option("-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="How many.")
+def search(words: tuple[str, ...], limit: int) -> None:
+    """Find messages that hold all the words; exit code 1 where there are none."""
+    with _journal() as journal:
+        found = journal.search(" ".join(words), limit=limit)
+    for hit in found:
+        click.echo(f"{_line(hit.session.shown, 20):20} {hit.number:4} {hit.role:9} {_line(hit.excerpt, 200)}")
+    if not found:
+        click.get_current_context().exit(_FAILED)
+
+
+@sessions.command(context_settings=CONTEXT)
+@click.argument("session")
+@click.option(
+    "--to", "form", type=click.Choice(["md", "json", "html", "ipynb"]), help="Default: by FILE, else md."
+)
+@click.option(
+    "-o", "file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: stdout."
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+def export(session: str, form: str | None, file: Path | None, force: bool) -> None:
+    """Write a session as Markdown, JSON, HTML, or a notebook with the cells that were run."""
+    from arriero.agent.journal.export import FORMS
+    from arriero.agent.journal.export import export as exported
+
+    suffix = file.suffix.lstrip(".") if file else ""
+    with _journal() as journal:
+        text = exported(journal, session, form or (suffix if suffix in FORMS else "md"))
+    if file is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        how = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+        with os.fdopen(os.open(file, how, 0o600), "w", encoding="utf-8", errors="replace") as stream:
+            stream.write(text)
+    except FileExistsError:
+        _fail(f"{file} is there already; --force replaces it")
+    except OSError as error:
+        _fail(f"{file} cannot be written: {error.strerror}")
+
+
+@sessions.command(context_settings=CONTEXT)
+@click.argument("session", nargs=-1, required=True)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def rm(session: tuple[str, ...], yes: bool) -> None:
+    """Remove sessions and their runs for good."""
+    with _journal() as journal:
+        found = [journal.session(one) for one in session]
+        for info in found:
+            what = f"remove {_text(info.shown)} ({info.runs} runs: {_line(info.title)}) for good?"
+            if yes or click.confirm(what, err=True):
+                journal.delete(info.id)
+
+
+@sessions.command(context_settings=CONTEXT)
+@click.argument("name", metavar="SESSION")
+@click.argument("question", nargs=-1)
+@click.option("--again", multiple=True, metavar="CALL", help="Run this call that was in flight (repeatable).")
+@click.option("--skip", multiple=True, metavar="CALL", help="Do not run this call (repeatable).")
+@with_options
+def resume(
+    name: str, question: tuple[str, ...], again: tuple[str, ...], skip: tuple[str, ...], **options: Any
+) -> None:
+    """Go on with SESSION: first with what a run left unfinished, then with QUESTION or a conversation."""
+    from .invocation import finish, settings_of
+    from .resuming import resume as go_on
+
+    settings = settings_of({**options, "session": name})
+    asked = " ".join(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    decisions = dict.fromkeys(skip, False) | dict.fromkeys(again, True)
+    finish(lambda: go_on(settings, asked, decisions), debug=settings.debug)
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("run", required=False)
+@click.option("-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
+@click.option("--session", metavar="SESSION", help="Only the runs of this session.")
+@click.option("--json", "as_json", is_flag=True, help="The events of RUN as JSON, one a line.")
+def logs(run: str | None, limit: int, session: str | None, as_json: bool) -> None:
+    """The latest runs, or what happened in RUN (an id, the beginning of one, or: last)."""
+    with _journal() as journal:
+        if run is None:
+            for info in journal.runs(session, limit=limit):
+                end = info.stop_reason or "interrupted"
+                used = f"{info.usage.output_tokens:6} tok {info.usage.tool_calls:3} calls"
+                click.echo(
+                    f"{info.id[:8]} {_when(info.started)} {end:11} {used}  {_line(info.prompt or '…')}"
+                )
+            return
+        happened = journal.events(run)
+    for moment, event in happened:
+        if as_json:
+            click.echo(event.model_dump_json())
+        else:
+            click.echo(f"{_when(moment, exact=True)}  {event.type:20} {_line(_told(event), 200)}")
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("run")
+@click.option("--verify", is_flag=True, help="Generate again on the same weights and seeds, and compare.")
+@click.option("-m", "--model", metavar="MODEL", default="bundled", help="The model to verify with.")
+@click.option("--json", "as_json", is_flag=True, help="Events on stdout, one JSON object a line.")
+def replay(run: str, verify: bool, model: str, as_json: bool) -> None:
+    """Run RUN again from what model and tools said then; no model is needed and nothing is done.
+
+    Exit code 3 where it goes otherwise than recorded, with the first difference: with --verify the first token.
+    """
+    from .replaying import replayed
+
+    with _journal() as journal:
+        click.get_current_context().exit(replayed(journal, run, model if verify else None, as_json=as_json))
+
+
+COMMANDS = (sessions, logs, replay)
+
+
+@contextmanager
+def _journal() -> "Iterator[Journal]":
+    from arriero.agent.backends import ModelError
+    from arriero.agent.journal import Journal
+    from arriero.prompts import ArrieroError
+
+    journal = Journal()
+    try:
+        yield journal
+    except ArrieroError as error:
+        _fail(str(error), _NOT_READY if isinstance(error, ModelError) else _FAILED)
+    finally:
+        journal.close()
+
+
+def _fail(text: str, code: int = _FAILED) -> None:
+    click.echo(f"error: {_text(text)}", err=True)
+    click.get_current_context().exit(code)
+
+
+def _told(event: "Event") -> str:
+    values = event.model_dump(exclude={"run_id", "seq", "type", "artifacts", "new_messages", "usage"})
+    return " ".join(f"{key}={value!r}" for key, value in values.items() if value not in (None, "", (), {}))
+
+
+def _plain(info: Any) -> dict[str, Any]:
+    return {name: getattr(info, name) for name in info.__slots__}
+
+
+def _when(moment: float, *, exact: bool = False) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S" if exact else "%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+def _line(text: str, width: int = _ROW) -> str:
+    one = " ".join(_text(text).split())
+    return one if len(one) <= width else f"{one[: width - 1]}…"
+
+
+def _text(text: str) -> str:
+    from .terminal import neutral
+
+    return neutral(text)

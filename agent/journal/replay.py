@@ -1,0 +1,256 @@
+"""Running a recorded run again: with what was recorded in the place of model and tools, or on the same weights."""
+
+import re
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from arriero.agent.agent import Agent
+from arriero.agent.backends import FunctionModel, Model, ModelError, Sampling, Token
+from arriero.agent.backends.base import Constraint
+from arriero.agent.events import (
+    Event,
+    RunFinished,
+    StepFinished,
+    TextDelta,
+    ToolCallFinished,
+    ToolCallStarted,
+)
+from arriero.agent.limits import Limits
+from arriero.prompts import Segment, ToolSpec
+from arriero.tools import ApprovalRequired, Tool, ToolContext, ToolResult
+
+from .errors import JournalError
+from .identity import weights_of
+from .journal import Journal
+from .records import CallInfo, Generation, RunInfo
+
+_NOTE = re.compile(r"\n\nNote: this call has now given the same result \d+ times; do not repeat it\.$")
+
+
+class ReplayModel(FunctionModel):
+    """A model that writes what another wrote in a recorded run, token by token; it needs no weights.
+
+    ``ReplayModel(journal.generations("last"))``. Raises ModelError when asked for more than was recorded;
+    ``assert_complete`` checks that all was used.
+    """
+
+    def __init__(
+        self, generations: Sequence[Generation], *, name: str = "replay", dialect: str = "llama3.1"
+    ) -> None:
+        super().__init__(self._nothing, name=name, dialect=dialect)
+        self.generations = list(generations)
+        self.used = 0
+
+    async def generate(
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> AsyncGenerator[Token, None]:
+        """What was written next in the recorded run."""
+        if self.used >= len(self.generations):
+            raise ModelError(
+                f"the run has {len(self.generations)} messages of the model, and one more was asked"
+            )
+        self.used += 1
+        recorded = self.generations[self.used - 1]
+        self.prompts.append(self.detokenize(tokens))
+        for number, text in enumerate(recorded.texts, 1):
+            last = number == len(recorded.texts)
+            yield Token(self._id(text), text, recorded.stop if last else None)
+
+    def assert_complete(self) -> None:
+        """Raise AssertionError unless everything was used."""
+        left = len(self.generations) - self.used
+        assert not left, f"{left} of {len(self.generations)} recorded messages were not used"
+
+    @staticmethod
+    def _nothing(prompt: str) -> str:
+        raise ModelError("a recorded run answers no prompts")
+
+
+class RecordedTool(Tool):
+    """Answers calls with what a tool said in a recorded run; nothing is done. ``calls`` are by call id."""
+
+    effect = "read"
+
+    def __init__(self, spec: ToolSpec, calls: Mapping[str, CallInfo]) -> None:
+        self.spec = spec
+        self._calls = calls
+
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
+        recorded = self._calls.get(context.call_id)
+        if recorded is None or recorded.arguments != arguments:
+            return ToolResult(f"Error: no such call of {self.name} was recorded.", error=True)
+        if recorded.state == "undecided":
+            raise ApprovalRequired("")
+        if recorded.answer is None:
+            return ToolResult("Error: what came of this call was not recorded.", error=True)
+        return ToolResult(_NOTE.sub("", recorded.answer), error=not recorded.ok)
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where a run that was generated again first differs: message and token count from 1; None means no token."""
+
+    message: int
+    token: int
+    expected: str | None
+    got: str | None
+
+    def __str__(self) -> str:
+        return (
+            f"message {self.message}, token {self.token}: recorded {_shown(self.expected)}, "
+            f"now {_shown(self.got)}"
+        )
+
+
+class VerifyingModel:
+    """The real model, checked token by token against what was recorded; ``divergence`` is the first difference."""
+
+    def __init__(self, model: Model, generations: Sequence[Generation]) -> None:
+        self._model = model
+        self._generations = generations
+        self.checked = 0
+        self.tokens = 0
+        self.divergence: Divergence | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    @property
+    def dialect(self) -> str:
+        return self._model.dialect
+
+    @property
+    def context_length(self) -> int:
+        return self._model.context_length
+
+    @property
+    def constrains(self) -> bool:
+        return self._model.constrains
+
+    def tokenize(self, segments: Sequence[Segment]) -> list[int]:
+        return self._model.tokenize(segments)
+
+    async def generate(
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> AsyncGenerator[Token, None]:
+        if self.checked >= len(self._generations):
+            self._differs(0, None, f"a prompt of {len(tokens)} tokens")
+        recorded = self._generations[self.checked]
+        self.checked += 1
+        if recorded.prompt_tokens != len(tokens):
+            self._differs(
+                0, f"a prompt of {recorded.prompt_tokens} tokens", f"a prompt of {len(tokens)} tokens"
+            )
+        changed = Sampling(**recorded.sampling) if recorded.sampling else sampling
+        again = replace(changed, seed=recorded.seed)
+        stream = self._model.generate(tokens, again, max_tokens=recorded.max_tokens, constraint=constraint)
+        number = 0
+        async with aclosing(stream):
+            async for token in stream:
+                if number == len(recorded.ids) and recorded.stop is None:
+                    return  # it was stopped here from outside
+                expected = recorded.ids[number] if number < len(recorded.ids) else None
+                if token.id != expected:
+                    text = recorded.texts[number] if expected is not None else None
+                    self._differs(number + 1, text, token.text)
+                number += 1
+                self.tokens += 1
+                yield token
+        if number < len(recorded.ids):
+            self._differs(number + 1, recorded.texts[number], None)
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
+
+    def _differs(self, token: int, expected: str | None, got: str | None) -> None:
+        self.divergence = self.divergence or Divergence(self.checked, token, expected, got)
+        raise ModelError(f"the run differs from what was recorded at {self.divergence}")
+
+
+async def replay(journal: Journal, name: str, *, model: Model | None = None) -> AsyncGenerator[Event, None]:
+    """The events of a recorded run, made by the loop of today from what model and tools said then.
+
+    With ``model`` the same is done with that in the place of the recorded model. Raises UnknownSession, and
+    JournalError for a run that went on with what another left.
+    """
+    info, kept = journal.run(name), journal.before(name)
+    if info.prompt is None:
+        raise JournalError(f"the run {info.id[:8]} went on with what another left; replay that one")
+    calls = {call.id: call for call in journal.calls(info.id)}
+    tools = [RecordedTool(spec, calls) for spec in kept.tools]
+    player = model or ReplayModel(journal.generations(info.id), name=info.model, dialect=info.dialect)
+    agent = Agent(
+        player,
+        tools=tools,
+        instructions=kept.instructions,
+        dialect=info.dialect,
+        limits=replace(Limits(**info.limits), max_seconds=None, max_output_chars=10**9),
+        sampling=Sampling(**info.sampling),
+        guards=None,
+    )
+    if model is None:
+        kept.render_again(kept.dialect, kept.instructions, kept.tools, player)
+    async with aclosing(agent.stream(info.prompt, conversation=kept)) as events:
+        async for event in events:
+            yield event
+
+
+def same_weights(info: RunInfo, model: Model) -> None:
+    """Raise JournalError where ``model`` has not the weights of the run."""
+    weights = weights_of(model)
+    if info.weights is None or weights is None:
+        raise JournalError(f"the run {info.id[:8]} was made by {info.model}, whose weights are not known")
+    if info.weights != weights:
+        raise JournalError(
+            f"{model.name} has other weights than {info.model}, which made the run {info.id[:8]}"
+        )
+
+
+def difference(recorded: Sequence[Event], again: Sequence[Event]) -> str | None:
+    """The first thing that is otherwise than recorded, in words; None where all is the same."""
+    first, second = list(_essence(recorded)), list(_essence(again))
+    for number, (one, other) in enumerate(zip(first, second, strict=False), 1):
+        if one != other:
+            return f"event {number}: recorded {one}, now {other}"
+    if len(first) != len(second):
+        return f"recorded {len(first)} events, now {len(second)}"
+    return None
+
+
+def _essence(events: Sequence[Event]) -> Iterator[tuple[str, ...]]:
+    text = ""
+    for event in events:
+        if isinstance(event, TextDelta):
+            text += event.text
+            continue
+        if text and isinstance(event, StepFinished | RunFinished):
+            yield ("text", text)
+            text = ""
+        if isinstance(event, StepFinished):
+            yield ("step", str(event.step), event.end)
+        elif isinstance(event, ToolCallStarted):
+            yield ("call", event.name, repr(event.arguments))
+        elif isinstance(event, ToolCallFinished):
+            yield ("result", event.name, event.content)
+        elif isinstance(event, RunFinished):
+            yield ("end", event.stop_reason, event.output)
+
+
+def _shown(text: str | None) -> str:
+    return "nothing" if text is None else repr(text)
