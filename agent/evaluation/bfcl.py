@@ -45,17 +45,17 @@ class Case:
     answers: tuple[Mapping[str, Mapping[str, list[Any]]], ...] = ()
 
     def example(self) -> list[ToolCall]:
-        """One right call for each that is asked for: the first value that is allowed for each parameter."""
+        """One right call for each that is asked for: the first value that is allowed for each parameter.
+
+        A few published answers name parameters that the function lacks; those that may be left out are.
+        """
         kinds = {f["name"]: f["parameters"].get("properties", {}) for f in self.functions}
         calls = []
         for answer in self.answers:
             for name, parameters in answer.items():
-                values = {p: _first(options) for p, options in parameters.items()}
-                arguments = {
-                    p: _widened(v, kinds.get(name, {}).get(p, {}))
-                    for p, v in values.items()
-                    if v is not _NONE
-                }
+                known = kinds.get(name, {})
+                values = {p: _first(o) for p, o in parameters.items() if p in known or "" not in o}
+                arguments = {p: _widened(v, known.get(p, {})) for p, v in values.items() if v is not _NONE}
                 calls.append(ToolCall(name=name, arguments=arguments))
         return calls
 
