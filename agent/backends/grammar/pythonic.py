@@ -109,10 +109,10 @@ class Literals:
         for option in options:
             if option is None or isinstance(option, bool):
                 written.append(str(option))
-            elif isinstance(option, str) and _PLAIN.fullmatch(option):
-                written += [f'"{option}"', f"'{option}'"]
-            elif isinstance(option, int | float):
-                written.append(json.dumps(option))
+            elif isinstance(option, str | int | float):
+                written.append(json.dumps(option, ensure_ascii=False))
+                if isinstance(option, str) and _PLAIN.fullmatch(option):
+                    written.append(f"'{option}'")
             else:
                 return self._json(schema)
         return " | ".join(json.dumps(text, ensure_ascii=False) for text in written)
