@@ -128,8 +128,9 @@ class Screen(Protocol):
     it): the text has then not passed. It must neither shorten the text nor skip it. It may be called for several
     texts at once and from different event loops, and must leave the event loop free while it computes.
 
-    A screen may have two more attributes: ``instant = True`` says that a check takes microseconds and never
-    waits, so that it is made in place and at every piece of an answer; ``async def aclose()`` frees what it holds.
+    A screen may have more: ``instant = True`` says that a check takes microseconds and never waits, so that it is
+    made in place and at every piece of an answer; a method ``prepare`` says that the first check at a place has
+    much to make ready, and may take minutes; ``async def aclose()`` frees what the screen holds.
     """
 
     @property

@@ -91,6 +91,7 @@ class Pipeline:
         self.policy = policy
         self._given = {name: as_screen(name, screen) for name, screen in policy.screens.items()}
         self._made = {name: _Made() for name in FACTORIES}
+        self._ready: set[tuple[str, Place]] = set()
         self._at_once: dict[Place, tuple[tuple[str, Rule], ...]] = {}
 
     def stands(self, place: Place) -> bool:
@@ -169,10 +170,13 @@ class Pipeline:
             screen = await self.screen(name)
             started = time.monotonic()
             task = asyncio.create_task(_contained(screen, given))
-            done, _ = await asyncio.wait({task}, timeout=rule.timeout)
+            ready = (name, given.place) in self._ready or not hasattr(screen, "prepare")
+            timeout = rule.timeout if ready else max(rule.timeout, LOAD_TIMEOUT)
+            done, _ = await asyncio.wait({task}, timeout=timeout)
             if not done:
-                words = f"did not answer within {rule.timeout:g} seconds (its timeout in the policy)"
+                words = f"did not answer within {timeout:g} seconds (its timeout in the policy)"
                 return _failed(name, rule, given, words, time.monotonic() - started)
+            self._ready.add((name, given.place))
             return _judged(name, rule, given, task.result(), time.monotonic() - started)
         except asyncio.CancelledError:
             if _cancelling():

@@ -212,6 +212,24 @@ def test_whoever_hangs_is_not_waited_for(slow: Any) -> None:
         runner.close()
 
 
+def test_whoever_has_to_get_ready_has_time_for_it() -> None:
+    class Proving(Named):
+        def prepare(self) -> None:
+            pass
+
+    waits = [0.15, 0.15]
+
+    async def judge() -> Verdict:
+        await asyncio.sleep(waits.pop())
+        return ALLOW
+
+    async def ask() -> list[bool]:
+        pipeline = Pipeline(with_screen(Proving(judge), timeout=0.05))
+        return [(await pipeline.check(ScreenInput("input", "hello"))).failed for _ in range(2)]
+
+    assert asyncio.run(ask()) == [False, True]
+
+
 def test_a_threshold_without_a_score_is_not_passed() -> None:
     outcome = asked(with_screen(lambda given: ALLOW, threshold=0.5))
     assert (outcome.action, outcome.failed) == ("block", True)
