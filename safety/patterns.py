@@ -12,13 +12,16 @@ from .links import links_with_data
 from .policy import PATTERNS, Policy
 
 MAX_CHARS: Final[Mapping[Place, int]] = {
-    "input": 1_000_000,
+    "input": 10_000_000,
     "tool_call": 200_000,
     "code": 200_000,
     "tool_result": 1_000_000,
     "output": 1_000_000,
 }
-"""Characters beyond which a text is oversized, unless the setting ``max_chars`` says otherwise."""
+"""Characters beyond which a text is oversized, unless the setting ``max_chars`` says otherwise.
+
+For what the user wrote the bound is beyond any context, so that a long question is told how long it may be.
+"""
 
 _TOKEN: Final = re.compile(
     r"<\|(?:begin_of_text|end_of_text|start_header_id|end_header_id|eot_id|eom_id|python_tag|finetune_right_pad_id"
