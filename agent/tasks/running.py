@@ -19,6 +19,7 @@ from ..cancellation import CancellationToken
 from ..conversation import Conversation
 from ..events import Event, GuardrailChecked, RunFinished, ToolCallFinished, ToolCallStarted, Usage
 from ..limits import Limits
+from .answering import answering
 from .checking import Judge, read_output
 from .errors import TaskError
 from .results import (
@@ -228,7 +229,7 @@ class TaskRun:
         rules = {self._known_as.get(name, name): _DECISIONS[how] for name, how in self.spec.approve.items()}
         instructions = self.spec.instructions
         return Agent(
-            setting.model,
+            answering(setting.model, step.output),
             instructions=DEFAULT_INSTRUCTIONS
             if instructions is None
             else render(instructions, self._names()),

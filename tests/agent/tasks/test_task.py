@@ -345,3 +345,27 @@ def test_tools_may_be_plain_functions() -> None:
     result = run(task, ScriptedModel([call, "ok<|eot_id|>"]), tools={"look": look})
     assert result.steps[0].calls[0].content == "seen"
     assert isinstance(find, Tool)
+
+
+def test_the_model_is_held_to_the_schema_of_the_answer() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    model = ScriptedModel([CALL, '{"n": 3}<|eot_id|>', "plain<|eot_id|>"])
+    steps = (Step(id="a", prompt="p", output=schema), Step(id="b", prompt="q", tools=()))
+    result = run(Task(name="t", tools=("find",), steps=steps), model, tools={"find": find})
+    assert result.status == "ok"
+    assert [held.answer if held else None for held in model.constraints] == [schema, schema, None]
+    assert model.constraints[0] is not None
+    assert [spec.name for spec in model.constraints[0].tools] == ["find"]
+
+
+def test_a_real_model_can_only_write_what_fits() -> None:
+    from arriero.agent.store import open_model
+
+    schema = {"type": "object", "properties": {"box": {"enum": ["hay", "rope"]}}, "required": ["box"]}
+    schema["additionalProperties"] = False
+    task = Task(name="t", steps=(Step(id="a", prompt="Sort these: pears", output=schema),))
+    model = open_model("bundled")
+    try:
+        assert run(task, model).output in ({"box": "hay"}, {"box": "rope"})
+    finally:
+        asyncio.run(model.aclose())
