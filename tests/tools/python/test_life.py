@@ -127,10 +127,13 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("level", ["bubblewrap", "landlock"])
-def test_a_killed_owner_takes_everything_along(level: str) -> None:
+def test_a_killed_owner_takes_everything_along(level: str, tmp_path: Path) -> None:
     needs(level)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    scratch = set(Path(tempfile.gettempdir()).glob("arriero-sandbox-*"))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "TMPDIR": str(tmp_path),
+    }
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, level], stdout=subprocess.PIPE, env=environment, text=True
     ) as owner:
@@ -141,9 +144,9 @@ def test_a_killed_owner_takes_everything_along(level: str) -> None:
         owner.send_signal(signal.SIGKILL)
     assert gone(family)
     end = time.monotonic() + 10
-    while time.monotonic() < end and set(Path(tempfile.gettempdir()).glob("arriero-sandbox-*")) - scratch:
+    while time.monotonic() < end and os.listdir(tmp_path):
         time.sleep(0.1)
-    assert not set(Path(tempfile.gettempdir()).glob("arriero-sandbox-*")) - scratch
+    assert os.listdir(tmp_path) == []
 
 
 def test_abandoned_scratch_is_swept() -> None:
