@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,14 @@ import pytest
 from arriero.prompts import Message
 from arriero.safety.base import PLACES, Place, ScreenError, ScreenInput, Verdict
 from arriero.safety.keys import keys, known_values
-from arriero.safety.patterns import PatternScreen, from_settings
+from arriero.safety.patterns import (
+    CONTROL_TOKENS,
+    EXFILTRATION,
+    HIDDEN_TEXT,
+    SECRET,
+    PatternScreen,
+    from_settings,
+)
 from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import Policy
 from arriero.safety.stream import ScreenedText
@@ -206,6 +215,18 @@ def test_too_much_is_blocked_and_still_looked_at() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ScreenError, match=r"settings\.patterns"):
         from_settings(settings, Policy())
+
+
+def test_the_page_shows_what_follows_from_a_finding() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "safety.md").read_text("utf-8")
+    words = {"allow": "noted", "ask": "asks"}
+    for kind in (CONTROL_TOKENS, HIDDEN_TEXT, SECRET, EXFILTRATION):
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{kind.category}` |"))
+        cells = re.split(r"(?<!\\)\|", row)[3:-1]
+        for place, cell in zip(PLACES, cells, strict=True):
+            action = kind.actions.get(place, "allow")
+            usual = words.get(action, "masked" if kind.instead else "removed")
+            assert cell.strip() == ("–" if kind is EXFILTRATION and action == "allow" else usual)
 
 
 def streamed(text: str, size: int) -> tuple[str, list[str]]:

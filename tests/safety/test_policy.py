@@ -1,5 +1,7 @@
 """The policy: presets, TOML files, and what is said of a wrong one."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from arriero.agent import Agent
 from arriero.agent.backends import ScriptedModel
 from arriero.safety.base import ALLOW, PLACES
 from arriero.safety.policy import PRESETS, Policy, PolicyError, Rule, Streaming, Texts
+
+PAGE = (Path(__file__).parents[2] / "docs" / "safety.md").read_text("utf-8")
 
 
 def read(folder: Path, text: str) -> Policy:
@@ -140,3 +144,31 @@ def test_a_screen_of_ones_own_stands_where_it_is_put() -> None:
 def test_texts_name_the_tool() -> None:
     policy = Policy(texts=Texts(tool_call="{tool} may not {run}."))
     assert policy.text("tool_call", "send") == "send may not {run}."
+
+
+def test_the_policies_on_the_page_can_be_read_and_say_what_is_usual() -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    policies = [Policy.from_dict(tomllib.loads(block)) for block in blocks]
+    assert policies[0].output == Policy.preset("strict").output
+    reference = policies[1]
+    assert (reference.retries, reference.streaming) == (Policy().retries, Policy().streaming)
+    assert reference.texts == Texts()
+    usual = reference.input["prompt_guard"]
+    assert (usual.timeout, usual.on_failure) == (Rule().timeout, Rule().on_failure)
+
+
+def test_the_page_shows_the_presets_as_they_are() -> None:
+    names = {"patterns": "patterns", "Llama Guard": "llama_guard", "Prompt Guard": "prompt_guard"}
+    names |= {
+        "Code Shield": "code_shield",
+        "provenance (noted)": "provenance",
+        "provenance (asks)": "provenance",
+    }
+    for place in PLACES:
+        row = re.search(rf"^\| {place} \| – \| (.*?) \| (.*?) \|$", PAGE, re.MULTILINE)
+        assert row is not None
+        for preset, cell in zip(("default", "strict"), row.groups(), strict=True):
+            rules = Policy.preset(preset).rules(place)
+            assert {names[name] for name in cell.split(", ")} == set(rules)
+            if "provenance" in rules:
+                assert ("(asks)" in cell) == (rules["provenance"].action == "ask")
