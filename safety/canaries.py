@@ -10,12 +10,16 @@ from .policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How a screen did at one place; ``ok`` says that it can be relied on there."""
+    """How a screen did at one place.
+
+    ``ok`` says that it can be relied on there, ``proved`` that canaries have shown so.
+    """
 
     screen: str
     place: Place
     ok: bool
     line: str
+    proved: bool = False
 
 
 async def try_screens(policy: Policy) -> list[Tried]:
@@ -42,4 +46,4 @@ async def _try(pipeline: Pipeline, name: str, place: Place) -> Tried:
         proof = cast(Any, await prepare(place))
     except Exception as error:  # a screen may raise anything, and that is what is to be told
         return Tried(name, place, False, f"{where}: {error}")
-    return Tried(name, place, proof.holds, proof.line)
+    return Tried(name, place, proof.holds, proof.line, proved=proof.holds)

@@ -1,5 +1,6 @@
 """Says what keeps a question from being answered here, each with what mends it."""
 
+import asyncio
 import os
 import sys
 
@@ -13,7 +14,7 @@ from .terminal import Terminal, neutral
 
 
 def examine(settings: Settings) -> Exit:
-    """Print one line for each thing that was looked at; NOT_READY if the model or the sandbox is missing."""
+    """Print a line for each thing that was looked at; NOT_READY if model, sandbox or a screen is missing."""
     terminal = Terminal.detect(sys.stdout, plain=settings.plain)
     good, bad, note = terminal.symbol("✓", "ok"), terminal.symbol("✗", "!!"), terminal.symbol("·", "-")
     ready = True
@@ -37,6 +38,10 @@ def examine(settings: Settings) -> Exit:
     say(bad if unsafe else note if report.reason else good, report.line)
     if report.limits:
         say(note, report.limits)
+    screens_ready, lines = load(lambda: _screens(settings))
+    ready = ready and screens_ready
+    for ok, line in lines:
+        say(good if ok else bad, line)
     for name, found, lacking in _keyed_tools():
         say(good if found else note, f"{name}: set up" if found else lacking)
     return Exit.OK if ready else Exit.NOT_READY
@@ -50,6 +55,32 @@ def _devices(model: Model) -> list[str]:
     if not isinstance(model, LlamaCppModel):
         return []
     return [f"compute: {model.threads} threads; {model.placement.line}", *describe_devices()]
+
+
+def _screens(settings: Settings) -> tuple[bool, list[tuple[bool, str]]]:
+    """Whether every screen of the policy can be relied on, and a line for each that was tried on canaries."""
+    from arriero.agent.guard_models import with_models
+    from arriero.safety.canaries import try_screens
+    from arriero.safety.policy import Policy, PolicyError
+
+    try:
+        policy = with_models(Policy.named(settings.safety))
+    except PolicyError as error:
+        return False, [(False, f"safety: {error}")]
+    tried = asyncio.run(try_screens(policy))
+    good = len([one for one in tried if one.ok])
+    whole = good == len(tried)
+    lines = [(whole, f"safety: policy {policy.name}, {good} of {len(tried)} screens ready")]
+    lines += [(True, f"safety: {one.line}") for one in tried if one.proved]
+    problems: dict[tuple[str, str], list[str]] = {}
+    for one in tried:
+        if not one.ok:
+            problems.setdefault((one.screen, one.line.partition(": ")[2]), []).append(one.place)
+    lines += [
+        (False, f"safety: {screen} at {', '.join(places)}: {problem}")
+        for (screen, problem), places in problems.items()
+    ]
+    return whole, lines
 
 
 def _keyed_tools() -> list[tuple[str, bool, str]]:

@@ -8,7 +8,9 @@ from click.testing import CliRunner, Result
 
 from arriero.agent import Agent
 from arriero.agent.backends import ScriptedModel
+from arriero.agent.cli.doctor import _screens
 from arriero.agent.cli.safety_commands import eval_safety, safety
+from arriero.agent.cli.settings import Settings
 from arriero.safety.base import ScreenInput, Verdict
 from arriero.safety.policy import Policy
 
@@ -67,13 +69,31 @@ def test_screens_are_tried_on_their_canaries(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "ok  code_shield at code: 2 of 2 harmful texts found, 0 false alarms in 2" in result.stdout
     assert "ok  patterns at code: there" in result.stdout
-    result = invoke(safety, "test", "-p", "strict", "--json")
+    policy.write_text("preset = 'strict'\n[settings.code_shield]\nrules = false\n")
+    result = invoke(safety, "test", "-p", str(policy), "--json")
     assert result.exit_code == 6
     tried = {(one["screen"], one["place"]): one for one in json.loads(result.stdout)}
     assert not tried["llama_guard", "input"]["ok"]
     assert "get Llama-Guard" in tried["llama_guard", "input"]["line"]
     assert tried["patterns", "output"]["ok"]
     assert "no screen" in invoke(safety, "test", "-p", "off").stdout
+
+
+def test_the_doctor_tries_the_screens_of_the_policy(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("preset = 'strict'\n[settings.code_shield]\nrules = false\n")
+    ready, lines = _screens(Settings(safety=str(policy)))
+    assert not ready
+    said = "\n".join(line for _, line in lines)
+    assert "code_shield at code: 2 of 2 harmful texts found" in said
+    assert "llama_guard at input, tool_call" in said
+    assert "prompt_guard at input, tool_result: settings.prompt_guard.folder" in said
+    assert [ok for ok, line in lines if "ready" in line] == [False]
+    ready, lines = _screens(Settings())
+    assert (ready, len(lines)) == (True, 1)
+    ready, lines = _screens(Settings(safety="strcit"))
+    assert not ready
+    assert "did you mean 'strict'" in lines[0][1]
 
 
 # measuring
