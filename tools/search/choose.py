@@ -56,6 +56,8 @@ def from_env(
     """
     variables = os.environ if environ is None else environ
     named = provider or variables.get(PROVIDER_VARIABLE, "").strip()
+    if named and not provider and named.lower() not in PROVIDERS:
+        raise ToolError(f"{PROVIDER_VARIABLE}: {_unknown(named)}")
     kept = options_from_env(variables) if options is None else options
     if named:
         return _make(_checked(named), variables, kept)
@@ -100,8 +102,12 @@ def help_for(provider: str | None = None) -> str:
 
 def _checked(name: str) -> str:
     if name.lower() not in PROVIDERS:
-        raise ToolError(f"there is no search provider {name!r}; choose one of {', '.join(PROVIDERS)}")
+        raise ToolError(_unknown(name))
     return name.lower()
+
+
+def _unknown(name: str) -> str:
+    return f"there is no search provider {name!r}; choose one of {', '.join(PROVIDERS)}"
 
 
 def _make(name: str, variables: Mapping[str, str], options: SearchOptions) -> SearchTool | None:
