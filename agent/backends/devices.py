@@ -80,6 +80,17 @@ def _read_device(library: Any, pointer: int) -> Device:
     )
 
 
+def decide(lib: Any, info: GGUFInfo, settings: EngineSettings) -> Placement:
+    """Where a model goes: as the settings ask for, or as ``place`` finds by what is free now."""
+    if not lib.llama_supports_gpu_offload():
+        return place(info, settings, ())
+    if settings.gpu_layers is None:
+        return place(info, settings, find_devices(lib), reserved=settings.gpu_reserved)
+    layers = info.number("block_count") + 1
+    asked = layers if settings.gpu_layers < 0 else min(settings.gpu_layers, layers)
+    return Placement(asked, layers, "as asked for")
+
+
 def place(
     info: GGUFInfo,
     settings: EngineSettings,

@@ -1,7 +1,6 @@
 """One thread that owns a model and generates for all conversations, several in each decode."""
 
 import atexit
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,10 +9,11 @@ from typing import Any
 from . import llama_lib
 from .base import ContextOverflow, ModelError, Sampling, Token, TopToken
 from .context import ABORTED, BATCH, FATAL, AbortFlag, Context
-from .devices import Placement, find_devices, place
+from .devices import decide
 from .generation import Delivery, EngineStats, Generation, Part
 from .gguf import GGUFInfo
 from .grammar.guide import Guide
+from .loading import Loading
 from .logprobs import MOST_LOGPROBS, log_probabilities
 from .memory import Memory, Seat
 from .sampler import GuidedSampler, make_sampler
@@ -44,7 +44,7 @@ class Engine:
         self.stats = EngineStats()
         self._info = info
         self.settings = settings
-        self._on_progress = on_progress
+        self._loading = Loading(on_progress)
         self._abort = AbortFlag()
         self._changed = threading.Condition()
         self._waiting: deque[Generation] = deque()
@@ -60,7 +60,11 @@ class Engine:
         self._model: Any = None
         self._thread = threading.Thread(target=self._run, name="arriero-engine", daemon=True)
         atexit.register(self.close)  # the library must not compute while the process tears it down
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            atexit.unregister(self.close)
+            raise ModelError(f"no thread can be started for the model: {error}") from error
         self._await_load()
 
     def _await_load(self) -> None:
@@ -123,6 +127,7 @@ class Engine:
         """Ask the thread to end; returns at once."""
         with self._changed:
             self._closing = True
+            self._loading.stop()
             self._abort.set()
             self._changed.notify()
 
@@ -157,40 +162,11 @@ class Engine:
             self._loaded.set()
 
     def _load(self) -> None:
-        lib, on_progress = self._lib, self._on_progress
-        params = lib.llama_model_default_params()
-        self.placement = self._place()
-        params.n_gpu_layers = self.placement.gpu_layers
-
-        def progress(fraction: float, _data: object) -> bool:
-            try:
-                if on_progress and not self._closing:
-                    on_progress(fraction)
-            except Exception:  # it has no way through C
-                llama_lib.LOGGER.exception("on_progress failed; loading is stopped")
-                self._closing = True
-            return not self._closing
-
-        params.progress_callback = lib.llama_progress_callback(progress)
-        llama_lib.forget_problems()
-        self._model = lib.llama_model_load_from_file(os.fsencode(self._info.path), params)
-        if not self._model:
-            reason = "loading was stopped" if self._closing else llama_lib.recent_problems()
-            raise ModelError(f"{self._info.path}: llama.cpp cannot load it: {reason}")
-        self.vocab = Vocab(lib, lib.llama_model_get_vocab(self._model), self._info)
+        self.placement = decide(self._lib, self._info, self.settings)
+        self._model = self._loading.run(self._lib, self._info, self.placement.gpu_layers)
+        self.vocab = Vocab(self._lib, self._lib.llama_model_get_vocab(self._model), self._info)
         self._memory = Memory(self._new_context, self.settings, self.stats)
         self._rows = self._rows_to_check()
-
-    def _place(self) -> Placement:
-        settings = self.settings
-        if not self._lib.llama_supports_gpu_offload():
-            return place(self._info, settings, ())
-        if settings.gpu_layers is None:
-            devices = find_devices(self._lib)
-            return place(self._info, settings, devices, reserved=settings.gpu_reserved)
-        layers = self._info.number("block_count") + 1
-        asked = layers if settings.gpu_layers < 0 else min(settings.gpu_layers, layers)
-        return Placement(asked, layers, "as asked for")
 
     def _rows_to_check(self) -> int:
         """Rows of a decode in which guesses are checked; 1 for none."""

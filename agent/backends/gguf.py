@@ -74,6 +74,8 @@ class GGUFInfo:
             raise ModelError(_line(file, error.strerror or error)) from error
         except ValueError as error:  # a path with a NUL in it
             raise ModelError(_line(file, error)) from error
+        except MemoryError:
+            raise ModelError(_line(file, "there is not even memory to read its header")) from None
 
     @property
     def architecture(self) -> str:

@@ -255,6 +255,8 @@ def _start() -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         encoding="utf-8",
+        # ggml would start a debugger on itself before it aborts, which takes seconds and tells nobody anything
+        env={"GGML_NO_BACKTRACE": "1", **os.environ},
     )
 
 

@@ -85,17 +85,17 @@ def import_layer(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ModelError(
-            f"llama-cpp-python cannot be imported ({error}); run: pip install '{REQUIREMENT}'"
+            f"llama-cpp-python cannot be imported ({_one_line(error)}); run: pip install '{REQUIREMENT}'"
         ) from error
     except (OSError, RuntimeError) as error:
         raise ModelError(
             "llama-cpp-python has no usable compiled library "
-            f"({error}); with a C++ compiler and make installed, run: "
+            f"({_one_line(error)}); with a C++ compiler and make installed, run: "
             f"pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python '{REQUIREMENT}'"
         ) from error
     except AttributeError as error:
         raise ModelError(
-            f"llama-cpp-python and its compiled library differ ({error}); {_reinstall()}"
+            f"llama-cpp-python and its compiled library differ ({_one_line(error)}); {_reinstall()}"
         ) from error
 
 
@@ -130,6 +130,10 @@ def release_log(*, expected: bool) -> None:
     lines, _held.lines = _held.lines, None
     for level, text in lines:
         _log(logging.DEBUG if expected else level, text)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[-300:]
 
 
 def _reinstall() -> str:

@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from functools import partial
 from typing import Any, TextIO
 
 from arriero.prompts import Segment, ToolSpec
@@ -80,7 +81,10 @@ class _Server:
             op = next(iter(request))
             task = asyncio.create_task(self._answer(request[op], getattr(self, f"_{op}")(request)))
             self._tasks[request[op]] = task
-            task.add_done_callback(lambda _task, number=request[op]: self._tasks.pop(number, None))
+            task.add_done_callback(partial(self._forget, request[op]))
+
+    def _forget(self, number: int, _task: "asyncio.Task[None]") -> None:
+        self._tasks.pop(number, None)
 
     async def _answer(self, number: int, work: Coroutine[Any, Any, Any]) -> None:
         try:
