@@ -1,7 +1,8 @@
 """Reading a page of the web: fetched from public addresses only, and given to the model as text."""
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_REDIRECTS = 5
+
+ALLOW_VARIABLE: Final = "ARRIERO_FETCH_ALLOW"
+"""Environment variable that may list addresses which are not public and may be fetched all the same."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 _TRIED_ADDRESSES: Final = 3
@@ -84,6 +88,19 @@ class FetchPage(Tool):
         self._tls = tls
         # A second more than our own limit, so that its clearer message wins over the loop's.
         self.timeout = timeout + 1.0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "FetchPage":
+        """Make the tool with the exceptions that ARRIERO_FETCH_ALLOW lists, separated by commas.
+
+        Raises ToolError for an entry that is none.
+        """
+        variables = os.environ if environ is None else environ
+        entries = [entry for entry in variables.get(ALLOW_VARIABLE, "").split(",") if entry.strip()]
+        try:
+            return cls(allow=entries)
+        except ValueError as error:
+            raise ToolError(f"{ALLOW_VARIABLE}: {error}") from None
 
     def __repr__(self) -> str:
         return f"FetchPage(max_chars={self._max_chars})"

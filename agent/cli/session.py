@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,7 +169,8 @@ class Session:
         for tool in self.tools.values():
             self._free(tool)
         for toolset in self._toolsets:
-            self.runner.call(toolset.aclose())
+            with suppress(TimeoutError):  # what is left ends with this process
+                self.runner.call(toolset.aclose(), timeout=PATIENCE)
         if hasattr(self, "guards"):
             self.runner.call(self.guards.aclose())
         if hasattr(self, "model"):
@@ -246,7 +247,7 @@ class Session:
         self.doing = ""
         if report.unreadable:
             path, why = report.problems[0]
-            self.notices.append(f"{report.unreadable} documents cannot be searched, such as {path}: {why}")
+            self.notices.append(f"documents that cannot be searched: {report.unreadable}, such as {path} ({why})")
 
     def _make_python(self) -> tuple[Tool | None, str]:
         from arriero.tools.python import PythonTool, Sandbox
@@ -297,7 +298,10 @@ class Session:
     def _make_fetch(self) -> tuple[Tool | None, str]:
         from arriero.tools.fetch import FetchPage
 
-        return FetchPage(), ""
+        try:
+            return FetchPage.from_env(), ""
+        except ToolError as error:
+            raise NotReady(str(error)) from error
 
 
 _MAKERS: dict[str, Callable[[Session], tuple[Tool | None, str]]] = {

@@ -236,6 +236,8 @@ def test_a_flood_of_output_while_it_runs_is_bounded() -> None:
         """Write a lot."""
         for _ in range(200_000):
             ctx.on_output("stdout", "x")
+        ctx.on_output("nowhere", "half \ud800 pair")
+        ctx.on_output("stderr", b"bytes")  # type: ignore[arg-type]
         return "written"
 
     assert run(f, calling("f"))[1] == "written"

@@ -395,3 +395,16 @@ def test_without_the_extras(missing: str, monkeypatch: pytest.MonkeyPatch) -> No
             pytest.raises(ToolError, match=r"arriero\[pdf\]"),
         ):
             fetch(server.url)
+
+
+def test_exceptions_from_the_environment() -> None:
+    with Loopback(Reply(200, b"hello", {"Content-Type": "text/plain"})) as server:
+        host = server.url.removeprefix("http://")
+        tool = FetchPage.from_env({"ARRIERO_FETCH_ALLOW": f"wiki.corp, {host},"})
+        assert "hello" in anyio.run(tool.run, {"url": server.url}, ToolContext()).content
+        with pytest.raises(ToolError, match="loopback"):
+            anyio.run(
+                FetchPage.from_env({}).run, {"url": server.url.replace(host, "127.0.0.1")}, ToolContext()
+            )
+    with pytest.raises(ToolError, match="ARRIERO_FETCH_ALLOW: 'a b' is neither"):
+        FetchPage.from_env({"ARRIERO_FETCH_ALLOW": "a b"})
