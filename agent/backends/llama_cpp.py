@@ -16,7 +16,7 @@ from .dialect import dialect_of
 from .engine import Engine
 from .generation import EngineStats
 from .gguf import GGUFInfo
-from .grammar import Grammars, Guide
+from .grammar import Grammars, Guide, available
 from .mailbox import Mailbox
 from .settings import PARKED_BYTES, CacheType, EngineSettings, Numa
 from .threads import usable_cpus
@@ -100,8 +100,8 @@ class LlamaCppModel:
 
     @property
     def constrains(self) -> bool:
-        """Whether constraints are held to while sampling: they are."""
-        return True
+        """Whether constraints are held to while sampling: where llguidance is installed."""
+        return available()
 
     @property
     def threads(self) -> int:
@@ -141,7 +141,7 @@ class LlamaCppModel:
         """
         if max_tokens is not None and max_tokens < 1:
             return
-        guide = await self._guide(constraint) if constraint else None
+        guide = await self._guide(constraint) if constraint and self.constrains else None
         mailbox = Mailbox()
         generation = self.engine.submit(
             tokens, self._seeded(sampling), mailbox.put, max_tokens=max_tokens, guide=guide

@@ -158,7 +158,8 @@ class Display:
             case ev.ContextCompacted():
                 self.notice(f"taken out of the context: {event.removed}", "yellow")
             case ev.ModelRetried(reason=reason):
-                self.notice(f"the model wrote a call that cannot be read and is asked again: {reason}")
+                follows = "it writes it anew" if event.discarded_tokens else "it is told so"
+                self.notice(f"what the model wrote cannot be used, and {follows}: {reason}")
             case ev.StepFinished():
                 self._status.clear()
             case ev.RunFinished():
