@@ -27,6 +27,7 @@ from .approval import Approve
 from .attempts import Attempts
 from .backends import Model, Sampling
 from .cancellation import CancellationToken
+from .context import ContextPolicy
 from .conversation import Conversation
 from .events import Event, RunFinished, StopReason, Usage
 from .files import with_files
@@ -36,6 +37,7 @@ from .loop import Run
 from .output import Output
 from .recorder import Recorder
 from .screening import Screening
+from .subagent import AgentTool
 
 if TYPE_CHECKING:
     from .journal import Journal, Session
@@ -72,13 +74,15 @@ class RunOptions(TypedDict, total=False):
 
     ``conversation`` to go on with (default: the agent's session, else a new one); ``cancel`` ends the run with
     what there is; ``deps`` takes the place of the agent's; ``decisions`` say by call id whether calls that wait
-    may run (True) or not; ``files`` are text files that are put before the prompt.
+    may run (True) or not; ``limits`` take the place of the agent's; ``files`` are text files that are put before
+    the prompt.
     """
 
     conversation: Conversation | None
     cancel: CancellationToken | None
     deps: Any
     decisions: Mapping[str, bool] | None
+    limits: Limits | None
     files: Sequence[str | os.PathLike[str]]
 
 
@@ -93,6 +97,7 @@ class Agent(Generic[OutputT]):
     such call does without ``approve``. ``guards`` screens the texts that come and go: a Policy, the name of a preset
     (``default``, ``strict``, ``off``) or of a TOML file, None for ``off``, or a Pipeline that several agents share.
     The blocking calls run in one background thread that ``close`` ends.
+    ``context`` says what becomes of a conversation that fills the model's context (default: the run ends).
     ``session``, a Session or its name, is what runs go on with; it is kept in ``journal``, a Journal or a path
     (default: the user's, once a session is named). With ``journal`` alone every run is kept, each in a session
     of its own; with neither nothing is written to disk.
@@ -116,6 +121,7 @@ class Agent(Generic[OutputT]):
         approve: Approve | None = None,
         guards: Pipeline | Policy | str | None = "default",
         output_type: type[OutputT] | None = None,
+        context: ContextPolicy | None = None,
         session: "Session | str | None" = None,
         journal: "Journal | str | os.PathLike[str] | None" = None,
     ) -> None:
@@ -129,6 +135,7 @@ class Agent(Generic[OutputT]):
         self.date = date
         self.deps = deps
         self.approve = approve
+        self.context = context
         self.guards = guards if isinstance(guards, Pipeline) else pipeline(guards or "off")
         self.journal, self.session, self._own_journal = _kept_where(journal, session)
         self._portal: BlockingPortal | None = None
@@ -155,6 +162,10 @@ class Agent(Generic[OutputT]):
         specs = tuple(tool.spec for tool in self.tools.values())
         return Conversation(self.dialect, instructions, specs, self.date)
 
+    def as_tool(self, name: str, description: str) -> "AgentTool":
+        """This agent as a tool of another: it takes a ``task`` and answers with what the agent says."""
+        return AgentTool(self, name, description)
+
     async def stream(
         self, prompt: str | None = None, **options: Unpack[RunOptions]
     ) -> AsyncGenerator[Event, None]:
@@ -172,9 +183,9 @@ class Agent(Generic[OutputT]):
         token = CancellationToken(options.get("cancel"))
         run = self._run(conversation, token, options)
         timer = None
-        if self.limits.max_seconds is not None:
+        if run.limits.max_seconds is not None:
             loop = asyncio.get_running_loop()
-            timer = loop.call_later(self.limits.max_seconds, token.cancel, "max_seconds")
+            timer = loop.call_later(run.limits.max_seconds, token.cancel, "max_seconds")
         conversation.busy = True
         try:
             async with aclosing(run.events(with_files(prompt, options.get("files") or ()))) as events:
@@ -332,7 +343,7 @@ class Agent(Generic[OutputT]):
             model=recorder.listen(self.model),
             tools=self.tools,
             conversation=conversation,
-            limits=self.limits,
+            limits=options.get("limits") or self.limits,
             sampling=self.sampling,
             cancel=cancel,
             screening=Screening(
@@ -341,6 +352,7 @@ class Agent(Generic[OutputT]):
             deps=self.deps if deps is None else deps,
             approve=self.approve,
             recorder=recorder,
+            context=self.context,
             decisions=options.get("decisions") or {},
             attempts=Attempts(self.model, self.tools, self.limits, self.sampling, self.output),
         )

@@ -5,6 +5,7 @@ import inspect
 import json
 import threading
 import time
+import uuid
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,7 +22,9 @@ from .approval import Approve as Approve
 from .cancellation import CancellationToken, RunCancelled
 from .events import ArtifactRef
 from .limits import Limits
+from .outputs import OutputReader
 from .recorder import JournalError, Recorder
+from .subagent import BUDGET, Budget
 
 _GRACE = 1.0  # seconds that a cancelled tool has to clean up
 _MOST_PIECES = 10_000  # of output that wait to be shown
@@ -93,6 +96,7 @@ class Service:
     conversation_id: str = ""
     recorder: Recorder = field(default_factory=Recorder)
     step: int = 0
+    budget: Budget | None = None
     decisions: Mapping[str, bool] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
 
@@ -128,7 +132,7 @@ async def serve(
         await asyncio.wait([task], timeout=0.1)
         raise
     served = task.result()
-    served.result = _shortened(served.result, service.limits.max_output_chars)
+    served.result = _shortened(served, service)
     served.seconds = time.monotonic() - started
     yield served
 
@@ -147,6 +151,7 @@ def _put(
 async def _decided(call: ToolCall, service: Service, context: ToolContext, ask: str | None) -> Served:
     """Run the call; where it needs approval, ask first, and run it from the start if it may."""
     tool = service.tools[call.name]
+    BUDGET.set(service.budget)
     unknown = call.id in service.unknown and tool.effect == "once"
     try:
         if ask is not None or _asks(call, tool, service):
@@ -263,15 +268,21 @@ def _said(error: BaseException) -> str:
         return "(its message cannot be read)"
 
 
-def _shortened(result: ToolResult, limit: int) -> ToolResult:
+def _shortened(served: Served, service: Service) -> ToolResult:
     """Head and tail of an output that is too long for the model; the whole becomes an artifact."""
+    result, limit = served.result, service.limits.max_output_chars
     text = whole_text(result.content)
-    if len(text) <= limit:
+    if len(text) <= limit or isinstance(service.tools[served.call.name], OutputReader):
         return result if text is result.content else replace(result, content=text)
     half = limit // 2
     cut = len(text) - 2 * half
-    name = "output.txt"
-    short = f"{text[:half]}\n[… {cut} characters left out; the whole is in {name} …]\n{text[-half:]}"
+    name, where = "output.txt", "the whole is in output.txt"
+    reader = next((tool for tool in service.tools.values() if isinstance(tool, OutputReader)), None)
+    if reader is not None:
+        known_as = f"{served.call.name}-{uuid.uuid4().hex[:6]}"
+        reader.keep(service.conversation_id, known_as, text)
+        where = f'{reader.name}(output="{known_as}", start={half}) reads on'
+    short = f"{text[:half]}\n[… {cut} characters left out; {where} …]\n{text[-half:]}"
     whole = Artifact(name, "text/plain", text.encode())
     return ToolResult(short, (*result.artifacts, whole), result.error)
 

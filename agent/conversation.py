@@ -38,7 +38,8 @@ class Conversation:
     transcript that the model has read or written; those behind it are new to it. ``open`` says that the last
     answer has not been ended. ``id`` is what tools keep its state under. ``pending`` are calls of the last
     message that wait to be gone on with; ``unasked`` is a prompt that a killed run did not get to;
-    ``busy`` says that a run is in it now; ``turns`` marks where each turn began.
+    ``busy`` says that a run is in it now; ``turns`` marks where each turn began, ``places`` where
+    messages were added, so that as little as possible is rendered again when one of them changes.
     """
 
     dialect: Dialect
@@ -54,6 +55,7 @@ class Conversation:
     unasked: str | None = None
     busy: bool = False
     turns: list[Mark] = field(default_factory=list)
+    places: list[Mark] = field(default_factory=list)
     _same: tuple[int, int] = (0, 0)
     _rewound: bool = False
 
@@ -74,6 +76,7 @@ class Conversation:
 
     def append(self, messages: Sequence[Message], model: Model) -> None:
         """Append messages; an answer that was cut off is closed first."""
+        self.places.append(self.mark())
         closing = [Segment(self.dialect.eot, special=True)] if self.open else []
         self.tokens += model.tokenize([*closing, *self._extended(messages, answer=False)])
         self.messages += messages
@@ -112,8 +115,9 @@ class Conversation:
         self.evaluated = min(mark.evaluated, len(self.tokens))
         self.open = mark.open
         self.pending = None
-        while self.turns and self.turns[-1].tokens >= mark.tokens:
-            self.turns.pop()
+        for marks in (self.turns, self.places):
+            while marks and marks[-1].tokens >= mark.tokens:
+                marks.pop()
         if mark.messages < self._same[0] or mark.tokens < self._same[1]:
             self._same = min(self._same[0], mark.messages), min(self._same[1], mark.tokens)
             self._rewound = True
@@ -128,6 +132,31 @@ class Conversation:
     def forget_change(self) -> None:
         """Have the next ``take_change`` tell everything: what was told before could not be kept."""
         self._same, self._rewound = (0, 0), True
+
+    def replace_messages(self, messages: Sequence[Message], model: Model) -> None:
+        """Go on with other messages; the transcript stays as it is up to the first that is another."""
+        same = 0
+        for old, new in zip(self.messages, messages, strict=False):
+            if old != new:
+                break
+            same += 1
+        place = next((mark for mark in reversed(self.places) if mark.messages <= same and mark.tokens), None)
+        if place is None:
+            self.messages = list(messages)
+            self.turns = [
+                Mark(number, 0, 0, False) for number, one in enumerate(messages) if one.role == "user"
+            ]
+            self.render_again(self.dialect, self.instructions, self.tools, model)
+            return
+        rest = list(messages[place.messages :])
+        begins = {mark.messages for mark in self.turns}
+        self.rewind(place)
+        for number, message in enumerate(rest, place.messages):
+            add = self.begin_turn if number in begins else self._add
+            add(message, model)
+
+    def _add(self, message: Message, model: Model) -> None:
+        self.append([message], model)
 
     def render_again(
         self, dialect: Dialect, instructions: str, tools: tuple[ToolSpec, ...], model: Model

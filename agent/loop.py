@@ -1,5 +1,6 @@
 """The loop: user text in, steps of the model and its tools, events out."""
 
+import inspect
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -7,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from arriero.prompts import ArrieroError, Message
+from arriero.prompts import ArrieroError, Message, Segment
 from arriero.prompts.parser import ArgumentsDelta, ParseEvent, TextDelta
 from arriero.safety.pipeline import Outcome
 from arriero.safety.stream import ScreenedText
@@ -18,6 +19,7 @@ from .attempts import Attempts
 from .backends import ContextOverflow, Model, Sampling
 from .calls import Approve, Repeats, Served, Service, serve
 from .cancellation import CancellationToken, RunCancelled
+from .context import ContextPolicy, ContextState, what_went
 from .conversation import Conversation
 from .limits import Limits
 from .pending import UNRUN, Mark, Pending, answer_to, waiting_at
@@ -32,6 +34,7 @@ E = TypeVar("E", bound=ev.Event)
 _STOPPED = "Error when running tool: it was stopped before it ended."
 _UNFIT = "Error: the answer cannot be read: {reason}. Answer again, with the JSON document alone."
 _LAST = "Note: {why}. No tool can be called any more: answer now with what is known, and say what is missing."
+_ANSWER_ROOM = 1024  # tokens that are kept free for the next message, where the context has four times that
 _CONCLUDED = ("max_steps", "loop")
 
 
@@ -58,6 +61,7 @@ class Run:
     attempts: Attempts
     deps: Any = None
     approve: Approve | None = None
+    context: ContextPolicy | None = None
     recorder: Recorder = field(default_factory=Recorder)
     decisions: Mapping[str, bool] = field(default_factory=dict)
     output: str = ""
@@ -194,6 +198,9 @@ class Run:
             async for event in events:
                 yield event
         while True:
+            async with aclosing(self._make_room()) as events:
+                async for event in events:
+                    yield event
             step = Step(self._next_step())
             begun, so_far = self.conversation.mark(), (self.output, self._continues)
             async with aclosing(self._write(step)) as events:
@@ -221,6 +228,48 @@ class Run:
                 yield self._tell(_UNFIT, reason)
             else:
                 return
+
+    async def _make_room(self) -> AsyncGenerator[ev.Event, None]:
+        """Let the context policy take something out where the next message would not fit."""
+        conversation, length = self.conversation, self.model.context_length
+        before, room = len(conversation.tokens), length - min(_ANSWER_ROOM, length // 4)
+        if self.context is None or before <= room:
+            return
+        messages = tuple(conversation.messages)
+        state = ContextState(messages, before, room, lambda text: len(self.model.tokenize([Segment(text)])))
+        found = self.context(state)
+        new = await self.cancel.guard(found) if inspect.isawaitable(found) else found
+        if new is None or tuple(new) == messages:
+            return
+        conversation.replace_messages(new, self.model)
+        self.recorder.keep("compacted", self.steps)
+        yield self._event(
+            ev.ContextCompacted,
+            removed=what_went(messages, new),
+            tokens_before=before,
+            tokens_after=len(conversation.tokens),
+        )
+
+    def left(self) -> dict[str, int]:
+        """What is left of the limits, for agents that this run calls."""
+        used, limits = self.usage, self.limits
+        bounds = {
+            "max_tokens": (limits.max_tokens, used.output_tokens),
+            "max_total_tokens": (limits.max_total_tokens, used.output_tokens + used.prompt_tokens),
+            "max_tool_calls": (limits.max_tool_calls, used.tool_calls),
+        }
+        return {name: most - spent for name, (most, spent) in bounds.items() if most is not None}
+
+    def charge(self, usage: ev.Usage) -> None:
+        """Count what an agent that this run called has used."""
+        used = self.usage
+        self.usage = used.model_copy(
+            update={
+                "prompt_tokens": used.prompt_tokens + usage.prompt_tokens,
+                "output_tokens": used.output_tokens + usage.output_tokens,
+                "tool_calls": used.tool_calls + usage.tool_calls,
+            }
+        )
 
     def _tell(self, error: str, reason: str) -> ev.ModelRetried:
         """Let the model know why it has to write something else."""
@@ -416,6 +465,7 @@ class Run:
             self.approve,
             self.conversation.id,
             recorder=self.recorder,
+            budget=self,
             step=pending.step if pending else self.steps,
             decisions=self.decisions if pending else {},
             unknown=frozenset(call_id for call_id, fate in fates.items() if fate == "unknown"),
@@ -493,7 +543,7 @@ class Run:
     def _event(self, kind: type[E], **values: Any) -> E:
         self._seq += 1
         event = kind(run_id=self.run_id, seq=self._seq, **values)
-        self.recorder.event(event)  # type: ignore[arg-type]
+        self.recorder.event(event)
         return event
 
 

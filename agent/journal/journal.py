@@ -4,10 +4,11 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from arriero.agent.backends import Model
 from arriero.agent.conversation import Conversation
@@ -21,7 +22,9 @@ from .recorder import JournalRecorder
 from .records import CallInfo, Found, Generation, RunInfo, SessionInfo
 from .restore import Entry, chain
 from .schema import connect, explained
-from .writer import Job, Writer
+from .writer import Writer
+
+T = TypeVar("T")
 
 
 def default_path() -> Path:
@@ -141,9 +144,10 @@ class Journal:
         """Write what waits and end the thread; the journal may be used again afterwards."""
         self._writer.close()
 
-    def change(self, job: Job) -> Any:
+    def change(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Have ``job`` done in a transaction of its own; returns what it does."""
-        return self._writer.submit(job).result()
+        done: Future[T] = self._writer.submit(job)
+        return done.result()
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from arriero.agent.conversation import Conversation
 from arriero.agent.events import ArtifactRef, Event, EventAdapter, Usage
@@ -14,6 +14,8 @@ from .errors import UnknownSession
 from .eventlog import unpacked_lines
 from .records import CallInfo, Generation, RunInfo, SessionInfo
 from .restore import chain, conversation_of, setup_from
+
+T = TypeVar("T")
 
 LAST: Final = "last"
 _SHORTEST: Final = 4  # characters of an id that may stand for it
@@ -166,7 +168,7 @@ def _beginning(db: sqlite3.Connection, select: str, name: str) -> list[Any]:
     return db.execute(f"{select} WHERE id >= ? AND id < ? LIMIT 2", (name, name + "g")).fetchall()
 
 
-def _one(found: Sequence[Any], name: str, what: str, command: str) -> Any:
+def _one(found: Sequence[T], name: str, what: str, command: str) -> T:
     if not found:
         raise UnknownSession(f"there is no {what} {name!r}; {command} shows them")
     if len(found) > 1:
@@ -175,7 +177,18 @@ def _one(found: Sequence[Any], name: str, what: str, command: str) -> Any:
 
 
 def _info(row: tuple[Any, ...]) -> SessionInfo:
-    return SessionInfo(*row[:8], interrupted=bool(row[8]), forked_from=row[9])
+    return SessionInfo(
+        id=row[0],
+        name=row[1],
+        title=row[2],
+        model=row[3],
+        weights=row[4],
+        created=row[5],
+        updated=row[6],
+        runs=row[7],
+        interrupted=bool(row[8]),
+        forked_from=row[9],
+    )
 
 
 def _run(db: sqlite3.Connection, row: tuple[Any, ...]) -> RunInfo:
