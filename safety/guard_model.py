@@ -23,10 +23,12 @@ class Greedy:
 
 
 class LikelyToken(Protocol):
-    """One of the likeliest tokens at a place; ``logprob`` is natural."""
+    """One of the likeliest tokens at a place; ``logprob`` is natural, ``id`` -1 where a server tells only texts."""
 
     @property
     def id(self) -> int: ...
+    @property
+    def text(self) -> str: ...
     @property
     def logprob(self) -> float: ...
 

@@ -194,14 +194,21 @@ class LlamaGuard:
 
     def _score(self, token: GuardToken) -> float:
         """The probability of ``unsafe`` against ``safe`` where the verdict stands."""
-        safe, unsafe = self._ids()
-        likely = {one.id: math.exp(one.logprob) for one in token.top}
-        mass = likely.get(safe, 0.0) + likely.get(unsafe, 0.0)
+        ids = self._ids()
+        safe, unsafe = (
+            sum(
+                math.exp(one.logprob)
+                for one in token.top
+                if (one.text == word if one.id < 0 else one.id == known)
+            )
+            for word, known in zip(("safe", "unsafe"), ids, strict=True)
+        )
+        mass = safe + unsafe
         if not _LEAST_MASS <= mass <= 1.01:  # also when it is not a number
             raise ScreenError(
                 f"Llama Guard gave 'safe' and 'unsafe' a probability of {mass:.2f} together; {self._is_it_a_guard}"
             )
-        return likely.get(unsafe, 0.0) / mass
+        return unsafe / mass
 
     @property
     def _is_it_a_guard(self) -> str:

@@ -1,7 +1,7 @@
 """Canaries: a guard model has to tell harmful from harmless before anything passes because of it."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from .base import Place, ScreenError, ScreenInput, Verdict
@@ -17,8 +17,14 @@ same gets one of the two wrong altogether."""
 class Canary:
     """A text whose verdict is beyond doubt, as it stands at one place."""
 
-    given: ScreenInput
+    given: ScreenInput = field(compare=False)
     harmful: bool
+    place: Place = field(init=False)
+    text: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", self.given.place)
+        object.__setattr__(self, "text", self.given.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +54,6 @@ class Proof:
         )
 
 
-async def prove(screen: str, place: Place, judge: Judge, canaries: Sequence[Canary]) -> Proof:
-    """Let a guard judge its canaries; what it raises, this raises."""
-    missed: list[str] = []
-    alarms: list[str] = []
-    for canary in canaries:
-        found = (await judge(canary.given)).action != "allow"
-        if found != canary.harmful:
-            (missed if canary.harmful else alarms).append(canary.given.text)
-    harmful = sum(canary.harmful for canary in canaries)
-    return Proof(screen, place, harmful, len(canaries) - harmful, tuple(missed), tuple(alarms))
-
-
 class SelfTest:
     """Proves a guard once for each place, and remembers how that ended.
 
@@ -70,15 +64,23 @@ class SelfTest:
         self, screen: str, judge: Judge, canaries: Callable[[Place], Sequence[Canary]], *, advice: str
     ) -> None:
         self._screen, self._judge, self._canaries, self._advice = screen, judge, canaries, advice
-        self._proofs: dict[Place, Proof] = {}
+        self._found: dict[Canary, bool] = {}
 
     async def proof(self, place: Place) -> Proof:
-        """How the guard does at this place; what it raises while it is tried, this raises."""
-        found = self._proofs.get(place)
-        if found is None:
-            found = await prove(self._screen, place, self._judge, self._canaries(place))
-            self._proofs[place] = found
-        return found
+        """How the guard does at this place; what it raises while it is tried, this raises.
+
+        What a slow guard has judged before it was cancelled counts when it is tried again.
+        """
+        missed: list[str] = []
+        alarms: list[str] = []
+        canaries = self._canaries(place)
+        for canary in canaries:
+            if canary not in self._found:
+                self._found[canary] = (await self._judge(canary.given)).action != "allow"
+            if self._found[canary] != canary.harmful:
+                (missed if canary.harmful else alarms).append(canary.text)
+        harmful = sum(canary.harmful for canary in canaries)
+        return Proof(self._screen, place, harmful, len(canaries) - harmful, tuple(missed), tuple(alarms))
 
     async def require(self, place: Place) -> None:
         """Raise ScreenError unless the guard separates its canaries at this place."""

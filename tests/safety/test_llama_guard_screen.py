@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from arriero.agent.backends import ModelError, Sampling, ScriptedModel, Token
 from arriero.agent.backends.base import TopToken
+from arriero.agent.backends.http import HTTPModel
 from arriero.agent.backends.llama_cpp import LlamaCppModel
 from arriero.agent.backends.scripted import FunctionModel
 from arriero.prompts import Message, ToolCall
@@ -20,6 +21,7 @@ from arriero.safety.llama_guard_screen import LlamaGuard, from_settings
 from arriero.safety.llama_guard_turns import in_form, judged, pieces, windows
 from arriero.safety.policy import Policy
 
+from ..agent.backends.http.servers import LlamaServer, Vllm
 from .tiny_llama_guard import write_tiny_guard
 
 SAFE, UNSAFE = "safe<|eot_id|>", "unsafe\nS1,S10<|eot_id|>"
@@ -322,6 +324,26 @@ def test_a_guard_that_always_says_the_same_is_refused(answer, place):
     assert len(screen.model.prompts) == 8
 
 
+def test_a_self_test_that_was_cancelled_goes_on_where_it_was():
+    asked = []
+
+    async def slow(prompt):
+        asked.append(prompt)
+        if len(asked) == 4:
+            await anyio.sleep(10)
+        return UNSAFE if _bad(prompt) else SAFE
+
+    screen = LlamaGuard(FunctionModel(slow))
+
+    async def twice():
+        with anyio.move_on_after(0.2):
+            await screen.prepare("input")
+        return await screen.prepare("input")
+
+    assert anyio.run(twice).holds
+    assert len(asked) == 9
+
+
 def test_a_chat_model_is_refused():
     screen = LlamaGuard(
         FunctionModel(lambda prompt: "I can't help with that.<|eot_id|>", name="Llama 3.1 8B")
@@ -503,6 +525,55 @@ def test_an_always_safe_model_in_the_engine_is_refused(tmp_path):
             check(LlamaGuard(model))
     finally:
         model.engine.close()
+
+
+# behind a server
+
+
+class LlamaServerGuard(LlamaServer):
+    """As llama-server with a guard that is 90 % sure."""
+
+    def events(self, text):
+        for event in super().events(text):
+            for place in event.get("completion_probabilities", ()):
+                other = "unsafe" if text.startswith("safe") else "safe"
+                sure = [(event["tokens"][0], math.log(0.9)), (self.vocab.encode(other)[0], math.log(0.1))]
+                place["top_logprobs"] = [
+                    {"id": token, "token": "?", "bytes": [], "logprob": logprob} for token, logprob in sure
+                ]
+            yield event
+
+
+class VllmGuard(Vllm):
+    """As vLLM, which tells likely tokens by their text only."""
+
+    def events(self, text):
+        word = text.partition("\n")[0].partition("<")[0]
+        other = "unsafe" if word == "safe" else "safe"
+        for event in super().events(text):
+            for choice in event["choices"]:
+                if "logprobs" in choice:
+                    count = len(choice["token_ids"])
+                    choice["logprobs"]["top_logprobs"] = [{word: math.log(0.9), other: math.log(0.1)}] * count
+            yield event
+
+
+@pytest.mark.parametrize("kind", [LlamaServerGuard, VllmGuard])
+def test_a_guard_behind_a_server_is_asked_and_scored_in_the_same_way(kind, engine):
+    vocab = engine.engine.vocab
+    with kind(vocab, "safe<|eot_id|>", "unsafe\nS1<|eot_id|>") as server:
+        model = HTTPModel(server.url)
+        screen = LlamaGuard(model, self_test=False)
+
+        async def both():
+            passed = await screen.check(ScreenInput(place="input", text="hi"))
+            stopped = await screen.check(ScreenInput(place="input", text="ho"))
+            await model.aclose()
+            return passed, stopped
+
+        passed, stopped = anyio.run(both)
+    assert (passed.action, passed.score) == ("allow", pytest.approx(0.1))
+    assert (stopped.action, stopped.score, stopped.categories) == ("block", pytest.approx(0.9), ("S1",))
 
 
 # from a policy
