@@ -201,7 +201,12 @@ def _run(task: "Task", given: dict[str, str], settings: "Settings") -> "Exit":
     with opened(settings, terminal) as session:
         events = session.runner.stream(
             lambda token: task.stream(  # type: ignore[arg-type, return-value]
-                session.model, given, tools=session.tools, sampling=sampling(settings), cancel=token
+                session.model,
+                given,
+                tools=session.tools,
+                sampling=sampling(settings),
+                guards=session.guards,
+                cancel=token,
             )
         )
         with closing(events):
@@ -243,6 +248,7 @@ def _batch(task: "Task", rows: Path, folder: Path, settings: "Settings", how: di
                 session.model,
                 tools=session.tools,
                 sampling=sampling(settings),
+                guards=session.guards,
                 cancel=token,
                 on_progress=shown,
                 **how,

@@ -11,11 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import Policy
 
 from ..backends import Model, Sampling
 from ..cancellation import CancellationToken
 from ..events import ToolCallFinished
+from ..guard_models import pipeline
 from .errors import TaskError
 from .records import Record, Records
 from .report import write_html, write_junit
@@ -70,7 +72,7 @@ async def run_batch(
     retry_errors: bool = False,
     tools: Tools | None = None,
     sampling: Sampling | None = None,
-    guards: Policy | str | None = "default",
+    guards: Pipeline | Policy | str | None = "default",
     cancel: CancellationToken | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> BatchResult:
@@ -86,6 +88,7 @@ async def run_batch(
     todo = read_rows(rows, set(task.inputs), f"{task.digest}{manifest['model_digest']}{chosen.seed}")
     records = Records(folder)
     token = CancellationToken(cancel)
+    screens = guards if isinstance(guards, Pipeline) else pipeline(guards or "off")
     with records.held():
         records.begin({**manifest, "rows": len(todo), "file": rows.name}, resume=resume)
         records.mend()
@@ -96,7 +99,7 @@ async def run_batch(
         on_progress(progress)
 
         async def work(row: Row) -> None:
-            result = await _run_row(task, row, model, records, token, tools, chosen, guards)
+            result = await _run_row(task, row, model, records, token, tools, chosen, screens)
             if result.status == "cancelled":
                 return
             records.append(Record(key=row.key, row=row.number, label=row.label, result=result))
@@ -108,6 +111,8 @@ async def run_batch(
             await _several(left, work, jobs, token)
         finally:
             token.detach()
+            if not isinstance(guards, Pipeline):
+                await screens.aclose()
         return _ended(task, records, todo)
 
 
@@ -133,7 +138,7 @@ async def _run_row(
     token: CancellationToken,
     tools: Tools | None,
     sampling: Sampling,
-    guards: Policy | str | None,
+    guards: Pipeline,
 ) -> TaskResult:
     try:
         async with aclosing(

@@ -9,7 +9,7 @@ from datetime import date as Date
 from pathlib import Path
 from typing import Any
 
-from arriero.safety.policy import Policy
+from arriero.safety.pipeline import Pipeline
 from arriero.tools import Tool
 
 from ..agent import DEFAULT_INSTRUCTIONS, Agent
@@ -55,7 +55,7 @@ class Setting:
     model: Model
     tools: Mapping[str, Tool]
     sampling: Sampling
-    guards: Policy | str | None
+    guards: Pipeline
     date: Date | str | None
     folder: Path | None
     cancel: CancellationToken
@@ -209,7 +209,10 @@ class TaskRun:
             if step.retry and step.retry.feedback:
                 prompt = _FEEDBACK.format(why=(result.error or "").rstrip("."))
             else:
-                conversation = None
+                if step.conversation == "same" and conversation is not None:
+                    conversation.undo()
+                else:
+                    conversation = None
         self._conversation = conversation or self._conversation
         seconds = round(time.monotonic() - started, 3)
         yield StepEnded(result=result.model_copy(update={"attempts": tuple(attempts), "seconds": seconds}))

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
+from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import Policy
 from arriero.tools import Tool
 from arriero.tools.function import as_tool
@@ -18,6 +19,7 @@ from arriero.tools.function import as_tool
 from ..backends import Model, Sampling
 from ..cancellation import CancellationToken
 from ..events import Event
+from ..guard_models import pipeline
 from .errors import Problem, TaskError
 from .reading import Place, failure, read_spec
 from .results import TaskEnded, TaskEvent, TaskResult
@@ -107,14 +109,15 @@ class Task(TaskSpec):
         *,
         tools: Tools | None = None,
         sampling: Sampling | None = None,
-        guards: Policy | str | None = "default",
+        guards: Pipeline | Policy | str | None = "default",
         date: Date | str | None = None,
         cancel: CancellationToken | None = None,
     ) -> AsyncGenerator[Event | TaskEvent, None]:
         """Run, and yield the events of its runs and its own; the last is TaskEnded.
 
         ``tools`` are those that the task names, by the names that it has for them. ``sampling`` takes the place
-        of the task's defaults. Raises TaskError before anything runs: problems, inputs, tools that are missing.
+        of the task's defaults; ``guards`` are as an Agent takes them. Raises TaskError before anything runs:
+        problems, inputs, tools that are missing.
         """
         if problems := self.problems():
             raise failure(self._file, problems)
@@ -122,7 +125,7 @@ class Task(TaskSpec):
             model=model,
             tools=self._tools(tools or {}),
             sampling=sampling or self.sampling(),
-            guards=guards,
+            guards=guards if isinstance(guards, Pipeline) else pipeline(guards or "off"),
             date=date,
             folder=self._folder,
             cancel=CancellationToken(cancel),
@@ -134,6 +137,8 @@ class Task(TaskSpec):
                     yield event
         finally:
             setting.cancel.detach()
+            if not isinstance(guards, Pipeline):
+                await setting.guards.aclose()
 
     async def run(self, model: Model, inputs: Mapping[str, Any] | None = None, **options: Any) -> TaskResult:
         """Run to the end; ``options`` are those of ``stream``. What failed is in the result, not raised."""

@@ -97,8 +97,8 @@ class _LocalReader:
 class RemoteTokens:
     """With the server's own tokenizer: a short request for each new text, which blocks meanwhile.
 
-    No text becomes a control token: ids of control tokens in what the server made of plain text are noticed,
-    and the text is cut inside its markers; if that does not help, ModelError is raised.
+    No text becomes a control token: what looks like a marker is sent in pieces, and if ids of control tokens come
+    of plain text all the same, ModelError is raised.
     """
 
     def __init__(self, server: Server, special: dict[str, int]) -> None:
@@ -169,10 +169,11 @@ class RemoteTokens:
 
     async def _safe(self, text: str) -> list[int]:
         sendable = text.encode("utf-8", "replace").decode()
-        if not _MARKER.search(sendable) or self._server.kind == "llama-server":
+        if not _MARKER.search(sendable):
             ids = await self._server.encode([sendable])
             if self._ids.isdisjoint(ids):
                 return ids
+        # The server might know more control tokens than we do, and read them out of text.
         ids = await self._server.encode([part for part in _CUT.split(sendable) if part])
         if self._ids.isdisjoint(ids):
             return ids
