@@ -102,8 +102,8 @@ class Engine:
                 f"the prompt has {len(prompt)} tokens and the context holds {self.length}; "
                 "shorten the conversation or give the model a larger context"
             )
-        outside = next((token for token in prompt if not 0 <= token < self.vocab.size), None)
-        if outside is not None:
+        if min(prompt) < 0 or max(prompt) >= self.vocab.size:
+            outside = next(token for token in prompt if not 0 <= token < self.vocab.size)
             raise ModelError(f"token id {outside} is outside of the vocabulary of {self.vocab.size}")
         if sampling.logprobs is not None and not 0 <= sampling.logprobs <= MOST_LOGPROBS:
             raise ModelError(f"logprobs must be from 0 to {MOST_LOGPROBS}, not {sampling.logprobs}")
