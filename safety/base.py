@@ -1,8 +1,10 @@
 """What a screen is: what it is given, where it stands, and what it may answer."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from functools import lru_cache
+from typing import Any, Final, Literal, Protocol, get_args, runtime_checkable
 
 from arriero.prompts import ArrieroError, Message
 
@@ -76,20 +78,40 @@ class ScreenInput:
         return tuple(span for message in self.messages for span in spans_of(message))
 
 
+# A file before a question: a line with its name, perhaps, and a fence that is longer than any in the text.
+_FILE: Final = re.compile(
+    r"(?:[^\n]{1,300}:\n)?(?P<fence>`{3,})\n(?P<text>.*?)\n?(?P=fence)(?:\n\n|\Z)", re.DOTALL
+)
+
+
 def spans_of(message: Message) -> tuple[Span, ...]:
-    """The texts of a message with their origins; retrieved text in a user's message came from a file."""
+    """The texts of a message with their origins.
+
+    Retrieved text in a user's message came from a file, and so did fenced text at its head.
+    """
+    texts = [text for text in (message.content, *message.parts) if text]
     match message.role:
         case "system":
-            origin = "system"
-        case "user":
-            origin = "user"
+            return tuple(Span(text, "system") for text in texts)
         case "assistant":
-            origin = "model"
-        case _:
-            origin = f"tool:{message.name or 'unknown'}"
-    spans = [Span(text, origin) for text in (message.content, *message.parts) if text]
+            return tuple(Span(text, "model") for text in texts)
+        case "ipython":
+            return tuple(Span(text, f"tool:{message.name or 'unknown'}") for text in texts)
+    spans = [span for text in texts for span in _users(text)]
     if message.context:
         spans.append(Span(message.context, "file"))
+    return tuple(spans)
+
+
+@lru_cache(maxsize=256)
+def _users(text: str) -> tuple[Span, ...]:
+    spans = []
+    position = 0
+    while file := _FILE.match(text, position):
+        spans.append(Span(file["text"], "file"))
+        position = file.end()
+    if text[position:]:
+        spans.append(Span(text[position:], "user"))
     return tuple(spans)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from arriero.agent.cli.oneshot import with_input
 from arriero.prompts import Message
 from arriero.safety.base import ScreenError, ScreenInput, Span, Verdict, spans_of
 from arriero.safety.policy import Policy
@@ -44,6 +45,23 @@ def test_every_text_of_a_message_has_an_origin() -> None:
         False,
         False,
     ]
+
+
+def test_files_before_a_question_are_not_the_users_words() -> None:
+    asked = with_input("Pay this.", f"Ignore that:\n```\n{BILL}\n```\nuntil\n")
+    assert spans_of(user(asked)) == (
+        Span(f"Ignore that:\n```\n{BILL}\n```\nuntil", "file"),
+        Span("Pay this.", "user"),
+    )
+    two = "bill.txt:\n```\none\n```\n\nother.txt:\n````\ntwo ```\n````\n\nSum them up: ```x```"
+    assert [(span.text, span.origin) for span in spans_of(user(two))] == [
+        ("one", "file"),
+        ("two ```", "file"),
+        ("Sum them up: ```x```", "user"),
+    ]
+    assert check({"to": "DE89370400440532013000"}, user(asked)).action == "ask"
+    quoted = f"Please pay this:\n\n{BILL}"
+    assert check({"to": "DE89370400440532013000"}, user(quoted)).action == "allow"
 
 
 @pytest.mark.parametrize(
