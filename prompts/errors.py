@@ -9,7 +9,9 @@ ArrieroError
 ├── ToolDefinitionError  (arriero.tools) a function cannot be made a tool
 ├── SandboxUnavailable   (arriero.tools) no level of the sandbox can be had here
 ├── ModelError           (arriero.agent) a model cannot be loaded or has failed
-│   └── ContextOverflow      the prompt does not fit the context
+│   ├── ContextOverflow      the prompt does not fit the context
+│   └── StoreError           a model cannot be found, fetched or kept on this machine
+├── TaskError            (arriero.agent) a task file cannot be read, or a task cannot be run
 ├── RunCancelled         (arriero.agent) raised inside a run that was told to stop
 └── ConfigError          (arriero.agent) an agent was put together in a way that cannot work
 """

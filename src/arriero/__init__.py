@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         ScriptedModel,
     )
     from arriero.agent.models import bundled_model
+    from arriero.agent.store import open_model
+    from arriero.agent.tasks import Task
     from arriero.prompts import ArrieroError, Message, ToolCall, ToolSpec
     from arriero.tools import (
         ApprovalRequired,
@@ -51,6 +53,8 @@ _HOME = {
         "ScriptedModel",
     ),
     "arriero.agent.models": ("bundled_model",),
+    "arriero.agent.store": ("open_model",),
+    "arriero.agent.tasks": ("Task",),
     "arriero.prompts": ("ArrieroError", "Message", "ToolCall", "ToolSpec"),
     "arriero.tools": (
         "ApprovalRequired",
@@ -91,6 +95,7 @@ __all__ = [
     "RunResult",
     "Sampling",
     "ScriptedModel",
+    "Task",
     "Tool",
     "ToolCall",
     "ToolError",
@@ -100,6 +105,7 @@ __all__ = [
     "WolframAlpha",
     "__version__",
     "bundled_model",
+    "open_model",
     "tool",
 ]
 
