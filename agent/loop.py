@@ -504,6 +504,7 @@ class Run:
     def _rewind(self, begun: Mark, step: Step) -> ev.ModelRetried:
         """Take back a message that the model shall write anew."""
         self.conversation.rewind(begun)
+        self.conversation.evaluated = len(self.conversation.tokens)  # all that is left has been read
         self.attempts.again += 1
         return self._event(ev.ModelRetried, reason=step.retry or "", discarded_tokens=step.output_tokens)
 

@@ -61,6 +61,8 @@ def test_a_call_that_cannot_run_is_taken_back_and_spends_no_context(bad: str) ->
     assert all(event.discarded_tokens > 0 and event.reason for event in retries)
     spent = sum(event.discarded_tokens for event in retries)
     assert finished.usage.output_tokens == expected[1].usage.output_tokens + spent
+    header = len("assistant\n\n") + 2
+    assert finished.usage.prompt_tokens == expected[1].usage.prompt_tokens + 2 * header
 
 
 def test_after_all_retries_the_model_is_told() -> None:
