@@ -6,6 +6,8 @@ ArrieroError
 ├── ToolError            (arriero.tools) a call could not be served; the model is told
 │   ├── ModelRetry           the model should call again, with a hint
 │   └── HttpError            a service failed, refused, or answered nonsense
+├── PolicyError          (arriero.safety) a policy cannot be read or contradicts itself
+├── ScreenError          (arriero.safety) a screen cannot be had or could not judge
 ├── ToolDefinitionError  (arriero.tools) a function cannot be made a tool
 ├── SandboxUnavailable   (arriero.tools) no level of the sandbox can be had here
 ├── ModelError           (arriero.agent) a model cannot be loaded or has failed
