@@ -43,6 +43,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("arriero.prompts", "templates"),
         undefined=StrictUndefined,
+        auto_reload=False,  # looking for changed files would cost two system calls a message
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_set_aside,
