@@ -8,7 +8,8 @@ from typing import Any
 
 from . import llama_lib
 from .base import ContextOverflow, ModelError, Sampling, Token, TopToken
-from .context import ABORTED, BATCH, FATAL, AbortFlag, Context
+from .batching import Batcher
+from .context import ABORTED, FATAL, AbortFlag, Context
 from .devices import decide
 from .generation import Delivery, EngineStats, Generation, Part
 from .gguf import GGUFInfo
@@ -21,8 +22,6 @@ from .settings import NUMA_STRATEGIES, EngineSettings
 from .slots import PIECE, Slot
 from .speculation import Drafter, rows_that_pay
 from .vocab import TextDecoder, Vocab
-
-SHARED_CHUNK = 128  # rows of prompt in one decode while other conversations are generating
 
 
 class Engine:
@@ -50,7 +49,6 @@ class Engine:
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
         self._failure: ModelError | None = None
-        self._turns = 0
         self._cancelling = False
         self._closing = False
         self._loaded = threading.Event()
@@ -166,7 +164,7 @@ class Engine:
         self._model = self._loading.run(self._lib, self._info, self.placement.gpu_layers)
         self.vocab = Vocab(self._lib, self._lib.llama_model_get_vocab(self._model), self._info)
         self._memory = Memory(self._new_context, self.settings, self.stats)
-        self._rows = self._rows_to_check()
+        self._batcher = Batcher(self._memory, self.settings, self._rows_to_check())
 
     def _rows_to_check(self) -> int:
         """Rows of a decode in which guesses are checked; 1 for none."""
@@ -218,7 +216,7 @@ class Engine:
         self._drop_cancelled()
         self._make_room_to_write()
         self._admit()
-        parts = self._fill_batch()
+        parts = self._batcher.fill(self._running)
         if not parts:
             return
         llama_lib.forget_problems()
@@ -268,40 +266,8 @@ class Engine:
         guide = generation.guide
         generation.sampler = GuidedSampler(sampler, guide, self.vocab.size) if guide else sampler
         generation.decoder = TextDecoder(self.vocab)
-        if self._rows > 1:
+        if self._batcher.guesses:
             generation.drafter = Drafter(generation.prompt)
-
-    def _fill_batch(self) -> list[Part]:
-        """Rows for all running generations: first one each for those that write, then prompts, fairly."""
-        if self.settings.deterministic:
-            return self._fill_with_one()
-        writing = [one for one in self._running if not one.prefilling]
-        reading = [one for one in self._running if one.prefilling]
-        share = BATCH // max(1, len(writing))
-        if len(writing) == 1 and not reading:
-            return [self._add(writing[0], min(share, len(writing[0].pending)), self._guess(writing[0]))]
-        parts = [self._add(one, min(share, len(one.pending))) for one in writing]
-        budget = min(SHARED_CHUNK, BATCH - sum(part.count for part in parts)) if parts else BATCH
-        for index, one in enumerate(reading):
-            share = budget // (len(reading) - index)
-            if share:
-                parts.append(self._add(one, min(share, len(one.pending))))
-                budget -= parts[-1].count
-        return parts
-
-    def _fill_with_one(self) -> list[Part]:
-        """Rows of one generation, in turns; prompts in pieces that end at multiples of ``PIECE``."""
-        with self._changed:
-            self._running.sort(key=lambda one: one.turn)
-            one = self._running[0] if self._running else None
-        if one is None or one.slot is None:
-            return []
-        self._turns += 1
-        one.turn = self._turns
-        count = len(one.pending)
-        if one.prefilling:
-            count = min(count, PIECE - len(one.slot.tokens) % PIECE)
-        return [self._add(one, min(count, BATCH))]
 
     def _make_room_to_write(self) -> None:
         for generation in list(self._running):
@@ -311,25 +277,6 @@ class Engine:
                     self._memory.ensure_room(len(slot.tokens) + len(generation.pending))
                 except ModelError as error:
                     self._finish(generation, error)
-
-    def _guess(self, generation: Generation) -> list[int]:
-        """What the text is likely to say next, as far as there is room for it."""
-        slot, drafter = generation.slot, generation.drafter
-        if drafter is None or slot is None:
-            return []
-        room = self._memory.context.length - len(slot.tokens) - len(generation.pending)
-        if generation.max_tokens is not None:
-            room = min(room, generation.max_tokens - generation.produced - 1)
-        return drafter.guess(min(room, self._rows - len(generation.pending)))
-
-    def _add(self, generation: Generation, count: int, guesses: Sequence[int] = ()) -> Part:
-        slot = generation.slot
-        assert slot is not None
-        ends = count == len(generation.pending)
-        guessed = list(guesses) if ends else []
-        rows = generation.pending[:count] + guessed
-        last = self._memory.context.add(slot.id, rows, len(slot.tokens), outputs=(1 + len(guessed)) * ends)
-        return Part(generation, slot, count, last - len(guessed) if ends else None, guessed)
 
     def _commit(self, part: Part) -> None:
         generation, slot = part.generation, part.slot
