@@ -264,6 +264,15 @@ def test_one_conversation_over_steps_and_a_result_of_its_own() -> None:
     assert model.prompts[1].startswith(model.prompts[0])
 
 
+def test_a_new_attempt_in_one_conversation_takes_the_old_one_back() -> None:
+    retry = {"attempts": 2, "feedback": False}
+    second = {"id": "b", "prompt": "second", "conversation": "same", "check": [{"contains": "3"}], "retry": retry}
+    task = Task.model_validate({"name": "t", "steps": [{"id": "a", "prompt": "first"}, second]})
+    model = ScriptedModel(["1<|eot_id|>", "2<|eot_id|>", "3<|eot_id|>"])
+    assert run(task, model).status == "ok"
+    assert model.prompts[1] == model.prompts[2]
+
+
 def test_hostile_data_in_inputs_is_never_a_template() -> None:
     task = Task.model_validate(
         {"name": "t", "inputs": {"x": {}}, "steps": [{"id": "a", "prompt": "{{ inputs.x }}"}]}

@@ -1,0 +1,121 @@
+"""What decoding the rows of a batch together is worth, and what is lost when its process is killed.
+
+    python tests/bench/batch.py [--rows 12] [--jobs 8] [--kills 3] [--shape tiny]
+
+Runs the same rows on a model of random weights one at a time and several at a time, on one thread, in CPU seconds
+of this process, which other work on the machine does not change much; then kills a batch that is under way, again
+and again, and counts rows. Holds when rows decoded together cost no more CPU time and at most half of the decodes,
+no row is lost, and every row has one result. The last line is one JSON object.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from random_model import SHAPES, write_random_model
+
+from arriero.agent.backends import LlamaCppModel
+from arriero.agent.tasks import Task
+from arriero.agent.tasks.batch import run_batch
+
+TEXT = """\
+name: bench
+inputs: {n: {type: int}}
+defaults: {temperature: 0}
+limits: {output_tokens: 40}
+steps:
+  - {id: a, prompt: "Tell me a story about {{ inputs.n }} mules."}
+"""
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from arriero import FunctionModel
+from arriero.agent.tasks import Task
+from arriero.agent.tasks.batch import run_batch
+
+async def answer(prompt):
+    await asyncio.sleep(0.01)
+    return "1<|eot_id|>"
+
+task = Task.parse(sys.argv[3])
+asyncio.run(run_batch(task, Path(sys.argv[1]), Path(sys.argv[2]), FunctionModel(answer), jobs=4, resume=True))
+"""
+
+
+def write_rows(folder: Path, count: int) -> Path:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(f'{{"n": {n + 2}}}\n' for n in range(count)))
+    return path
+
+
+def decoding(folder: Path, file: Path, rows: int, jobs: int) -> dict[str, float]:
+    """CPU seconds and decodes of one batch, with a model loaded for so many rows at a time."""
+    model = LlamaCppModel(file, n_threads=1, n_parallel=jobs)
+    out = folder / f"out-{jobs}"
+    started = time.process_time()
+    result = asyncio.run(
+        run_batch(Task.parse(TEXT), write_rows(folder, rows), out, model, jobs=jobs, guards="off")
+    )
+    seconds = time.process_time() - started
+    stats = model.stats
+    asyncio.run(model.aclose())
+    assert result.missing == 0
+    return {"seconds": seconds, "decodes": stats.decodes, "tokens": stats.decoded_tokens}
+
+
+def killing(folder: Path, kills: int, rows: int = 80) -> dict[str, int]:
+    """Rows that are lost, and lines that are there twice, after a batch was killed again and again."""
+    path, out = write_rows(folder, rows), folder / "killed"
+    program = [sys.executable, "-c", CHILD, str(path), str(out), TEXT]
+    results = out / "results.jsonl"
+
+    def lines() -> int:
+        return results.read_bytes().count(b"\n") if results.exists() else 0
+
+    for number in range(kills):
+        with subprocess.Popen(program) as process:
+            while lines() < (number + 1) * rows // (kills + 2) and process.poll() is None:
+                time.sleep(0.002)
+            os.kill(process.pid, signal.SIGKILL)
+    subprocess.run(program, check=True)
+    seen = [json.loads(line)["result"]["inputs"]["n"] for line in results.read_text().splitlines()]
+    return {"lost": rows - len(set(seen)), "twice": len(seen) - len(set(seen))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=12)
+    parser.add_argument("--jobs", type=int, default=8)
+    parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--shape", choices=SHAPES, default="tiny")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = write_random_model(folder / "random.gguf", SHAPES[options.shape])
+        one, many = (decoding(folder, file, options.rows, jobs) for jobs in (1, options.jobs))
+        killed = killing(folder, options.kills)
+    cpu, decodes = many["seconds"] / one["seconds"], many["decodes"] / one["decodes"]
+    print(f"{options.rows} rows      one at a time   {options.jobs} at a time   ratio")
+    print(f"CPU seconds    {one['seconds']:13.2f} {many['seconds']:14.2f} {cpu:9.2f}")
+    print(f"decodes        {one['decodes']:13.0f} {many['decodes']:14.0f} {decodes:9.2f}")
+    print(f"killed {options.kills} times: {killed['lost']} rows lost, {killed['twice']} done twice")
+    figures = {
+        "cpu_ratio": round(cpu, 3),
+        "decode_ratio": round(decodes, 3),
+        "kills": options.kills,
+        **killed,
+    }
+    holds = cpu <= 1.05 and decodes <= 0.5 and killed["lost"] == 0 and killed["twice"] == 0
+    print(json.dumps({**figures, "holds": holds}))
+
+
+if __name__ == "__main__":
+    main()
