@@ -266,7 +266,13 @@ def test_one_conversation_over_steps_and_a_result_of_its_own() -> None:
 
 def test_a_new_attempt_in_one_conversation_takes_the_old_one_back() -> None:
     retry = {"attempts": 2, "feedback": False}
-    second = {"id": "b", "prompt": "second", "conversation": "same", "check": [{"contains": "3"}], "retry": retry}
+    second = {
+        "id": "b",
+        "prompt": "second",
+        "conversation": "same",
+        "check": [{"contains": "3"}],
+        "retry": retry,
+    }
     task = Task.model_validate({"name": "t", "steps": [{"id": "a", "prompt": "first"}, second]})
     model = ScriptedModel(["1<|eot_id|>", "2<|eot_id|>", "3<|eot_id|>"])
     assert run(task, model).status == "ok"
