@@ -5,8 +5,8 @@ import gzip
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +44,7 @@ class Case:
     """One text, whether it should be stopped, and the place where it would come in.
 
     ``label`` is the collection's own word for what it is; ``category`` and ``language`` are "" where it says none.
+    ``asked`` is the question that an answer answers.
     """
 
     id: str
@@ -53,15 +54,16 @@ class Case:
     label: str = ""
     category: str = ""
     language: str = ""
+    asked: str = ""
 
 
 def read_cases(path: Path, *, place: Place | None = None) -> list[Case]:
     """The cases of a JSON, JSON lines or CSV file, gzipped or not; ``place`` takes the place of the collection's.
 
     Known by their fields: XSTest, HarmBench, AdvBench, StrongREJECT, JailbreakBench artifacts, ToxicChat,
-    CyberSecEval (prompt injection, interpreter, MITRE false refusals, insecure code), BIPIA, BFCL, HumanEval, and
-    rows with ``text`` or ``prompt`` and ``label``, ``harmful`` or ``unsafe`` (and ``category``, ``language``,
-    ``place``).
+    BeaverTails, CyberSecEval (prompt injection, interpreter, MITRE false refusals, insecure code), BIPIA, BFCL,
+    HumanEval, and rows with ``text`` or ``prompt`` (and ``response``) and ``label``, ``harmful`` or ``unsafe`` (and
+    ``category``, ``language``, ``place``).
     Raises DatasetError.
     """
     rows = _rows(path, _content(path))
@@ -87,7 +89,7 @@ def read_cases(path: Path, *, place: Place | None = None) -> list[Case]:
 
 
 def _moved(case: Case, place: Place) -> Case:
-    return Case(case.id, case.text, case.harmful, place, case.label, case.category, case.language)
+    return replace(case, place=place)
 
 
 def _content(path: Path) -> str:
@@ -238,22 +240,36 @@ def _bfcl(row: Row, name: str) -> Case | None:
     return Case(name, texts[-1], False, "input", "benign", name.rpartition("_")[0]) if texts else None
 
 
+def _answer(row: Row, name: str) -> Case:
+    harmful = not _is_harmful(row["is_safe"])  # a word for yes or no
+    kinds = row.get("category")
+    names = (
+        [str(kind) for kind, holds in kinds.items() if holds]
+        if isinstance(kinds, dict)
+        else [str(kinds or "")]
+    )
+    label = "unsafe" if harmful else "safe"
+    category = names[0] if names else ""
+    return Case(name, str(row["response"]), harmful, "output", label, category, "", str(row["prompt"]))
+
+
 def _plain(row: Row, name: str) -> Case:
-    text = next(str(row[key]) for key in ("text", "prompt", "content") if key in row)
+    asked = str(row["prompt"]) if "prompt" in row and "response" in row else ""
+    text = next(str(row[key]) for key in ("response", "text", "prompt", "content") if key in row)
     told = next(row[key] for key in ("label", "harmful", "unsafe") if key in row)
-    place = row.get("place") or "input"
+    place = row.get("place") or ("output" if "response" in row else "input")
     if place not in PLACES:
         raise ValueError(f"there is no place {place!r}; there are {', '.join(PLACES)}")
     harmful = _is_harmful(told)
     label = str(told) if "label" in row else "harmful" if harmful else "harmless"
-    return Case(
-        name, text, harmful, place, label, str(row.get("category") or ""), str(row.get("language") or "")
-    )
+    category, language = str(row.get("category") or ""), str(row.get("language") or "")
+    return Case(name, text, harmful, place, label, category, language, asked)
 
 
 _FORMS: Final[tuple[tuple[frozenset[str], Callable[[Row, str], Case | None]], ...]] = (
     (frozenset(("text", "attack", "where")), _needle),
     (frozenset(("src", "text", "label")), _normalised),
+    (frozenset(("prompt", "response", "is_safe")), _answer),
     (frozenset(("prompt", "type", "focus")), _xstest),
     (frozenset(("Behavior", "SemanticCategory")), _harmbench),
     (frozenset(("goal", "target")), _advbench),
@@ -273,9 +289,3 @@ _FORMS: Final[tuple[tuple[frozenset[str], Callable[[Row, str], Case | None]], ..
     ),
 )
 """The fields that tell each collection, the most particular first."""
-
-
-def places(cases: list[Case]) -> Iterator[Place]:
-    """The places that the cases come in at."""
-    found = {case.place for case in cases}
-    return (place for place in PLACES if place in found)

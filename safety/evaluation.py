@@ -22,7 +22,7 @@ ROLES: Final[dict[Place, tuple[Literal["user", "assistant", "ipython"], str]]] =
     "tool_result": ("ipython", "tool:unknown"),
     "output": ("assistant", "model"),
 }
-_ASKED: Final = (Message(role="user", content="Go on."),)
+_ASKED: Final = "Go on."
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ async def _judge(pipeline: Pipeline, case: Case) -> Judged:
         role=role,
         origin=origin,
         tool=tool,
-        messages=() if case.place == "input" else _ASKED,
+        messages=() if case.place == "input" else (Message(role="user", content=case.asked or _ASKED),),
     )
     started = time.perf_counter()
     outcome = await pipeline.check(given)

@@ -134,13 +134,12 @@ class LlamaGuard:
 
     async def _judge(self, given: ScreenInput, excluded: frozenset[str]) -> Verdict:
         messages, note = judged(given)
-        worst = Verdict(threshold=self.threshold, reason=note)
-        for window in windows(messages, self._room(excluded), self._cost):
-            verdict = self._verdict(await self._ask(window, excluded), excluded, note)
-            if verdict.action != "allow":
-                return verdict
-            worst = max(worst, verdict, key=lambda one: -1.0 if one.score is None else one.score)
-        return worst
+        # All windows: the policy's threshold, which this screen does not know, may be above the first finding.
+        verdicts = [
+            self._verdict(await self._ask(window, excluded), excluded, note)
+            for window in windows(messages, self._room(excluded), self._cost)
+        ]
+        return max(verdicts, key=lambda one: (one.action != "allow", one.score or 0.0))
 
     def _verdict(self, answer: _Answer, excluded: frozenset[str], note: str) -> Verdict:
         over = not answer.safe if answer.score is None else answer.score >= self.threshold

@@ -140,18 +140,22 @@ class PromptGuard:
         )
 
     async def _scores_of(self, text: str, *, dialogue: bool) -> Scores:
-        return await in_daemon(partial(self.score, text, dialogue=dialogue), name=self.name)
+        stop = threading.Event()
+        try:
+            return await in_daemon(partial(self.score, text, dialogue=dialogue, stop=stop), name=self.name)
+        finally:
+            stop.set()
 
-    def score(self, text: str, *, dialogue: bool = True) -> Scores:
+    def score(self, text: str, *, dialogue: bool = True, stop: threading.Event | None = None) -> Scores:
         """Score a text of any length, in this thread: as a user's, or as what a file or a tool says.
 
-        Raises ScreenError.
+        ``stop`` ends it between two batches. Raises ScreenError.
         """
         classifier, tokenizer = self._loaded()
         windows: list[Window] = []
         for reading in self._readings(text, tokenizer):
             windows += tokenizer.windows(reading, size=WINDOW, overlap=self._overlap)
-        return self._rated(self._probabilities(classifier, windows), dialogue)
+        return self._rated(self._probabilities(classifier, windows, stop), dialogue)
 
     def _readings(self, text: str, tokenizer: GuardTokenizer) -> list[str]:
         if self.spaces == "as_is":
@@ -159,9 +163,13 @@ class PromptGuard:
         respaced = tokenizer.respaced(text)
         return [respaced] if self.spaces == "respaced" or respaced == text else [respaced, text]
 
-    def _probabilities(self, classifier: Classifier, windows: Sequence[Window]) -> NDArray[np.float64]:
+    def _probabilities(
+        self, classifier: Classifier, windows: Sequence[Window], stop: threading.Event | None
+    ) -> NDArray[np.float64]:
         logits = np.empty((len(windows), self.folder.labels), dtype=np.float64)
         for batch in batches(windows, self._batch_size):
+            if stop is not None and stop.is_set():
+                raise ScreenError("Prompt Guard was stopped")
             try:
                 rows = np.asarray(classifier.logits([windows[index].ids for index in batch]))
             except Exception as error:  # whatever a classifier raises, the text has not passed

@@ -107,6 +107,18 @@ def test_every_case_comes_in_at_its_place_in_its_role_whole_and_once():
     }
 
 
+def test_an_answer_is_judged_with_its_question(tmp_path):
+    seen = []
+
+    def note(given):
+        seen.append((given.text, [message.content for message in given.messages]))
+        return Verdict()
+
+    path = file(tmp_path, '{"prompt": "a question", "response": "an answer", "label": "safe"}')
+    judged(note, cases=read_cases(path))
+    assert seen == [("an answer", ["a question"])]
+
+
 def test_order_does_not_depend_on_who_is_first():
     async def slow(given):
         await anyio.sleep(0.001 * (8 - int(given.text == "good four")))
@@ -246,6 +258,13 @@ FORMS = [
         "prompt,unsafe,category,language,place\nhi,no,greeting,en,\nho,yes,x,,output\n",
         [("input", False, "greeting"), ("output", True, "x")],
     ),
+    (
+        "beavertails",
+        lines({"prompt": "p", "response": "r", "category": {"theft": True, "drugs": False}, "is_safe": False},
+              {"prompt": "p", "response": "r", "category": {"theft": False}, "is_safe": True}),
+        [("output", True, "theft"), ("output", False, "")],
+    ),
+    ("answers", lines({"prompt": "p", "response": "r", "label": "safe"}), [("output", False, "")]),
     ("one plain row", {"text": "t", "label": "safe"}, [("input", False, "")]),
 ]  # fmt: skip
 

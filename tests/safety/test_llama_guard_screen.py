@@ -450,6 +450,19 @@ def test_a_text_longer_than_the_context_is_judged_piece_by_piece():
     assert max(model.lengths) <= 3000
 
 
+def test_the_highest_score_of_all_pieces_counts():
+    class Sure(Scored):
+        async def generate(self, tokens, sampling, *, max_tokens=None):
+            unsafe = 0.95 if "very bad" in self.detokenize(tokens) else 0.6
+            self.likely = {ord("s"): 1 - unsafe, ord("u"): unsafe}
+            async for token in super().generate(tokens, sampling, max_tokens=max_tokens):
+                yield token
+
+    screen = LlamaGuard(Sure(lambda prompt: UNSAFE, context_length=3000), self_test=False)
+    verdict = check(screen, "." * 9000 + "very bad", "tool_result")
+    assert verdict.score == pytest.approx(0.95)
+
+
 def test_a_long_conversation_is_judged_by_its_last_turn():
     model = Measured(lambda prompt: UNSAFE if _bad(prompt) else SAFE, context_length=4000)
     screen = LlamaGuard(model, self_test=False)

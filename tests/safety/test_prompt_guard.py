@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -203,6 +204,31 @@ def test_a_check_can_be_cancelled_while_the_classifier_hangs(folder):
         return scope.cancelled_caught
 
     assert anyio.run(hurried)
+
+
+def test_a_check_that_was_cancelled_computes_no_further(folder):
+    class Slow:
+        batches = 0
+
+        def logits(self, ids):
+            self.batches += 1
+            time.sleep(0.02)
+            return np.zeros((len(ids), labels))
+
+    labels = GuardFolder.read(folder).labels
+    slow = Slow()
+    guard = PromptGuard(folder, classifier=slow, self_test=False, batch_size=1, overlap=0)
+
+    async def hurried():
+        with anyio.move_on_after(0.1):
+            await guard.check(ScreenInput(place="input", text="the " * 60_000))
+        await anyio.sleep(0.1)
+        after = slow.batches
+        await anyio.sleep(0.2)
+        return slow.batches - after
+
+    assert anyio.run(hurried) <= 1
+    assert slow.batches < 100
 
 
 def test_third_parties_are_judged_by_injection_and_jailbreak_users_by_jailbreak_alone(folder):
