@@ -1,15 +1,22 @@
 """A conversation: its messages, and the tokens that the model has seen or written, append-only."""
 
+import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date as Date
 
-from arriero.prompts import Message, Segment, ToolSpec
-from arriero.prompts.dialects import Dialect, split_builtin
+from arriero.prompts import ArrieroError, Message, Segment, ToolSpec
+from arriero.prompts.dialects import Dialect, get_dialect, split_builtin
 
 from .backends import Model, Token
 from .pending import Mark, Pending
+
+_FORMAT = 1
+
+
+class DumpError(ArrieroError):
+    """A text is no conversation that ``Conversation.dump`` wrote, or one of a newer version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,54 @@ class Conversation:
     def forget_change(self) -> None:
         """Have the next ``take_change`` tell everything: what was told before could not be kept."""
         self._same, self._rewound = (0, 0), True
+
+    def dump(self) -> str:
+        """The conversation as JSON, to go on with in another process; what tools hold is not in it."""
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "id": self.id,
+                "dialect": self.dialect.name,
+                "instructions": self.instructions,
+                "date": None if self.date is None else str(self.date),
+                "tools": [spec.model_dump() for spec in self.tools],
+                "messages": [message.model_dump(exclude_defaults=True) for message in self.messages],
+                "tokens": self.tokens,
+                "open": self.open,
+                "turns": [asdict(turn) for turn in self.turns],
+                "pending": self.pending.model_dump(mode="json") if self.pending else None,
+            },
+            default=str,
+        )
+
+    @classmethod
+    def load(cls, text: str, model: Model | None = None) -> "Conversation":
+        """What ``dump`` wrote. With ``model`` the transcript is rendered again for that, as it must be where its
+        tokens are not those of the model that wrote it. Raises DumpError.
+        """
+        try:
+            kept = json.loads(text)
+            if kept["format"] != _FORMAT:
+                raise DumpError(
+                    f"the conversation has format {kept['format']}, not {_FORMAT}: update arriero"
+                )
+            made = cls(
+                get_dialect(kept["dialect"]),
+                kept["instructions"],
+                tuple(ToolSpec(**spec) for spec in kept["tools"]),
+                kept["date"],
+                [Message(**message) for message in kept["messages"]],
+                list(map(int, kept["tokens"])),
+                open=bool(kept["open"]),
+                id=str(kept["id"]),
+                turns=[Mark(**turn) for turn in kept["turns"]],
+                pending=Pending(**kept["pending"]) if kept["pending"] else None,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DumpError(f"this is no conversation that arriero wrote: {type(error).__name__}") from error
+        if model is not None:
+            made.render_again(made.dialect, made.instructions, made.tools, model)
+        return made
 
     def replace_messages(self, messages: Sequence[Message], model: Model) -> None:
         """Go on with other messages; the transcript stays as it is up to the first that is another."""
