@@ -2,11 +2,11 @@
 
 Run it as ``python tests/bench/turns.py [--full] [--model FILE]``. Fifty turns of 16 new tokens in and 8 out
 behind a head of 256, on one thread, in processor time: of arriero, of a bare decode loop that keeps the dialogue
-in memory (the floor), of one that reads everything again, and of llama-cpp-python's class, which remembers one dialogue
-too. ``holds`` is false when the tokens that were prefilled are not exactly the new ones, when the time to the first
-token grows (the last five turns against turns 2 to 6) by more than 10 % over the floor's own growth, which is what
-attention over a longer memory costs, when reading again is not slower, or when the class is quicker than 0.95 of it.
-``ttft_growth_raw`` has the cost of attention in.
+in memory (the floor), of one that reads everything again, and of llama-cpp-python's class, which remembers one
+dialogue too. ``holds`` is false when the tokens that were prefilled are not exactly the new ones, when the time to
+the first token grows (the last five turns against turns 2 to 6) by more than 10 % over the floor's own growth, which
+is what attention over a longer memory costs, when reading again is not slower, or when the class is quicker than
+0.95 of it. ``ttft_growth_raw`` has the cost of attention in.
 """
 
 import argparse
