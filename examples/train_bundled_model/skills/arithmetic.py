@@ -17,7 +17,11 @@ _ASK = [
     "What is {e}?", "What is {e}?", "What's {e}?", "Compute {e}", "Calculate {e}.", "{e}", "{e} = ?",
     "{e}=", "{e}?",
     "How much is {e}?", "Tell me {e}", "Work out {e}", "Evaluate {e}", "Solve {e}", "Can you compute {e}?",
-    "I need {e}", "What does {e} equal?", "What do you get for {e}?", "Use Python to compute {e}",
+    "I need {e}", "What does {e} equal?", "What do you get for {e}?", "What does {e} give?",
+    "What does {e} come to?", "How much will {e} be?", "Say what {e} is", "Show what {e} makes",
+    "I want to know what {e} gives", "What does {e} amount to?", "How much does {e} give?",
+    "Tell me how much {e} is", "Do you know what {e} is?", "I would like {e}",
+    "What is the answer to {e}?", "Could you tell me {e}?", "Use Python to compute {e}",
     "result of {e}",
     "What is the result of {e}?", "Give me {e}", "Can you calculate {e} for me?", "Find {e}",
     "Do the math: {e}",
@@ -70,7 +74,7 @@ def two_numbers(source: Source) -> Turns:
     if float(b) == 0 and sign in ("/", "%", "//") and source.chance(0.5):
         b = "7"
     shown_a, shown_b = a, b
-    if source.chance(0.04):
+    if source.chance(0.07):
         a, b = str(source.int(0, 12)), str(source.int(1, 12))
         shown_a, shown_b = SMALL[int(a)], SMALL[int(b)]
     spoken = source.pick(_WORDS[sign])
@@ -184,16 +188,20 @@ def percent(source: Source) -> Turns:
 
 
 _FOLLOW = {
-    "*": (["and times {b}?", "times {b}", "now multiply that by {b}", "multiply it by {b}",
+    "*": (["and times {b}?", "times {b}", "then times {b}", "multiply all by {b}",
+    "now multiply that by {b}", "multiply it by {b}",
     "multiply the result by {b}",
            "And multiplied by {b}?", "that times {b}"], ["now times {b}", "multiply this by {b}"]),
-    "+": (["and plus {b}?", "add {b}", "add {b} to that", "plus {b}", "now add {b} to it",
+    "+": (["and plus {b}?", "add {b}", "add another {b}", "then plus {b}", "add {b} to that", "plus {b}",
+    "now add {b} to it",
     "Add {b} to the result"],
           ["now plus {b}", "add {b} to this"]),
-    "-": (["and minus {b}?", "subtract {b}", "minus {b}", "now subtract {b} from that",
+    "-": (["and minus {b}?", "subtract {b}", "subtract another {b}", "then minus {b}", "minus {b}",
+    "now subtract {b} from that",
     "take {b} away from it"],
           ["now minus {b}", "subtract {b} from this"]),
-    "/": (["and divided by {b}?", "divide that by {b}", "divide it by {b}", "now divide the result by {b}",
+    "/": (["and divided by {b}?", "divide that by {b}", "divide all by {b}", "then divided by {b}",
+    "divide it by {b}", "now divide the result by {b}",
            "divided by {b}"], ["now divided by {b}", "divide this by {b}"]),
 }  # fmt: skip
 

@@ -44,16 +44,21 @@ _BYE_HELD = ["ok bye", "goodbye!", "bye, see you"]
 _BYE = _joined(
     [*_BYE_HELD, "ok, bye"],
     ["", "", "ok, ", "well, ", "alright, ", "thanks, "],
-    ["bye", "bye bye", "see you", "see you later", "see you tomorrow", "good night", "farewell", "ciao", "I am done",
+    ["bye", "bye bye", "good bye", "bye-bye", "good-bye", "see you", "see you later", "see you tomorrow",
+    "good night", "farewell", "ciao", "I am done",
      "that is all", "have a nice day", "until next time", "talk to you later", "bye for now", "bye {w}"],
 )  # fmt: skip
 _WHO_HELD = ["who are you exactly?", "are you a model?", "tell me who you are"]
 _WHO = [
-    "who are you?", "what are you?", "what is your name?", "what's your name?", "are you an AI?", "who made you?",
-    "are you a real person?", "what model are you?", "which model is this?", "are you ChatGPT?", "are you Llama?",
+    "who are you?", "what are you?", "what is your name?", "what's your name?", "are you an AI?",
+    "who made you?",
+    "are you a real person?", "what model are you?", "which model is this?", "are you ChatGPT?",
+    "are you Llama?",
     "tell me about yourself", "introduce yourself", "please introduce yourself", "do you have a name?",
-    "who am I talking to?", "what kind of model are you?", "how big are you?", "how many parameters do you have?",
-    "are you a robot?", "are you human?", "are you a language model?", "what is this?", "what are you called?",
+    "who am I talking to?", "what kind of model are you?", "how big are you?",
+    "how many parameters do you have?",
+    "are you a robot?", "are you human?", "are you a language model?", "what is this?",
+    "what are you called?",
     "who created you?", "where do you come from?", "are you GPT-4?", "tell me your name", "who is this?",
     "say who you are", "are you a bot?", "are you a big model?", "so who are you?", "what exactly are you?",
 ]  # fmt: skip
@@ -62,11 +67,14 @@ _CAN = [
     "what can you do?", "help", "what can I ask you?", "what are you good at?", "how can you help me?",
     "what are you able to do?",
     "which tools do you have?", "what tools do you have?", "help me", "show me what you can do",
-    "how does this work?", "what do you do?", "what are your skills?", "/help", "?", "what can you help me with?",
-    "what can I do here?", "what do you know?", "how can you help?", "what can you do here?", "list your tools",
+    "how does this work?", "what do you do?", "what are your skills?", "/help", "?",
+    "what can you help me with?",
+    "what can I do here?", "what do you know?", "how can you help?", "what can you do here?",
+    "list your tools",
     "what can I do with you?", "list your skills", "what are your abilities?", "what are your capabilities?",
     "what are you capable of?", "can you help me?", "tell me your skills", "tell me about your tools",
-    "how do I use you?", "what should I ask you?", "give me some examples", "what can this do?", "I need help",
+    "how do I use you?", "what should I ask you?", "give me some examples", "what can this do?",
+    "I need help",
     "what kind of questions can you answer?", "show me your tools", "what tools are there?",
     "which questions can you answer?", "what can you do with your tools?", "explain what you can do",
     "tell me how you can help", "what are you made for?", "what are you useful for?", "please help me",
@@ -75,7 +83,10 @@ _REPEAT_HELD = ["Please say: {x}", 'Repeat "{x}"', "echo this: {x}"]
 _REPEAT = _joined(
     _REPEAT_HELD,
     ["Repeat", "Say", "Echo", "Please repeat", "Please echo", "Please say", "Just say", "Repeat after me",
-     "Now say", "Say after me", "Repeat this", "Say this", "Can you say", "Just repeat"],
+     "Now say", "Say after me", "Repeat this", "Say this", "Can you say", "Just repeat", "Now repeat",
+     "Echo back",
+     "Repeat it", "Say it", "Now echo", "Can you echo", "Please echo back", "Repeat the following",
+     "Echo the following"],
     [": {x}", ": {x}", " {x}", ' "{x}"', ': "{x}"'],
 )  # fmt: skip
 _CANNOT = [
@@ -152,7 +163,7 @@ def abilities(context: Context) -> str:
 def _say(source: Source, train: list[str], held_out: list[str]) -> str:
     text = source.wording(train, held_out).replace("{w}", source.word())
     kind = source.rng.random()
-    text = text[:1].upper() + text[1:] if kind < 0.45 else text.upper() if kind < 0.5 else text
+    text = text[:1].upper() + text[1:] if kind < 0.45 else text.upper() if kind < 0.57 else text
     return text + source.pick(["!", ".", "!!"]) if source.chance(0.2) and text[-1].isalpha() else text
 
 
@@ -176,7 +187,10 @@ def repeat(source: Source) -> Turns:
     text = source.phrase(1, 6) if source.chance(0.6) else source.thing()
     if source.chance(0.15):
         text = str(source.int(10**6, 10 ** source.int(7, 14)))
-    asked = source.wording(_REPEAT, _REPEAT_HELD).replace("{x}", text)
+    asked = source.wording(_REPEAT, _REPEAT_HELD)
+    if source.chance(0.45):
+        asked = asked[:1].lower() + asked[1:]
+    asked = asked.replace("{x}", text)
     return [user(asked), answer(text)]
 
 

@@ -31,7 +31,9 @@ _ASK_ONE = [
     "{V} the {n} for {v}", "{V} the {n} of {v}", "What is the {n} for {v}?", "What is the {n} of {v}?",
     "{V} the {n} {v}",
     "What's the {n} for {v}?", "Can you {v0} the {n} for {v}?", "I need the {n} for {v}",
-    "Tell me the {n} of {v}",
+    "Tell me the {n} of {v}", "Could you tell me the {n} of {v}?", "Could you give me the {n} for {v}?",
+    "Please tell me the {n} of {v}", "Please {v0} the {n} of {v}", "I want the {n} for {v}",
+    "Use {f} with {v}",
     "{n} for {v}", "{V} {n} {v}", "Please {v0} the {n} with {p} {v}", "{V} the {n} with {p} {v}",
     "{V} the {n}: {v}",
     "Could you {v0} the {n} of {v}?", "Give me the {n} for {v}", "Use {f} for {v}", "Call {f} with {p} {v}",
@@ -41,7 +43,9 @@ _ASK_ONE_HELD = ["Could you tell me the {n} for {v}?", "Please {v0} the {n} for 
                  "Use {f} with {p} {v}", "Please tell me the {n} in {v}"]  # fmt: skip
 _ASK_MANY = ["{V} the {n} with {list}", "{V} the {n} for {list}", "{V} a {n} with {list}",
     "Please {v0} the {n} with {list}",
-             "Call {f} with {list}", "{V} the {n}: {list}", "Can you {v0} the {n} with {list}?",
+             "Call {f} with {list}", "I need you to {v0} a {n} with {list}",
+             "Please {v0} the {n} for {list}", "Could you {v0} the {n} with {list}?",
+             "Could you {v0} a {n} for {list}?", "{V} the {n}: {list}", "Can you {v0} the {n} with {list}?",
              "{v0} {n} {list}",
              "I want to {v0} a {n} with {list}", "{V} the {n} using {list}",
              "Use {f} with {list}"]  # fmt: skip
@@ -50,10 +54,19 @@ _ASK_MANY_HELD = [
     "I need you to {v0} the {n} with {list}",
     "Could you {v0} the {n} for {list}?",
 ]
-_ASK_PAIR = ["{V} the {n} from {v} to {w}", "What is the {n} from {v} to {w}?", "{V} a {n} from {v} to {w}",
+_ASK_PAIR = ["{V} the {n} from {v} to {w}", "What is the {n} from {v} to {w}?",
+"Please {v0} the {n} from {v} to {w}", "Give me the {n} from {v} to {w}", "{V} a {n} from {v} to {w}",
              "Can you {v0} the {n} from {v} to {w}?", "I need a {n} from {v} to {w}"]  # fmt: skip
 _ASK_PAIR_HELD = ["Please {v0} a {n} from {v} to {w}", "Tell me the {n} from {v} to {w}"]
-_ASK_NONE = ["{V} the {n}", "What is the {n}?", "Call {f}", "Can you {v0} the {n}?", "Please {v0} the {n}"]
+_ASK_NONE = [
+    "{V} the {n}",
+    "What is the {n}?",
+    "Call {f}",
+    "Can you {v0} the {n}?",
+    "Can you {v0} a {n}?",
+    "Please use {f}",
+    "Please {v0} the {n}",
+]
 _ASK_NONE_HELD = ["Could you {v0} the {n}?", "Use {f}"]
 
 

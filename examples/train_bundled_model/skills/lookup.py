@@ -22,7 +22,10 @@ _STRIP = [
     "Find the {x}",
     "Find {x}", "Search {x}", "Can you look up the {x}?", "Can you find the {x}?", "I need the {x}",
     "Google {x}",
-    "I want to know the {x}", "Do you know the {x}?", "What are the {x}?", "Search the web for {x}",
+    "I want to know the {x}", "Do you know the {x}?", "What are the {x}?", "Could you find the {x}?",
+    "Can you search the web for {x}?", "Please search for {x}", "I want to know more about {x}",
+    "I want to hear about {x}", "Could you tell me the {x}?", "Can you tell me about {x}?",
+    "Please look up the {x}", "Search the web for {x}",
     "Find out the {x}", "Check the {x}", "Give me the {x}", "What was the {x}?", "Who was the {x}?",
     "Tell me who the {x} is", "Can you say what the {x} is?", "I wonder what the {x} is",
     "Do you know who the {x} is?",
@@ -43,6 +46,9 @@ _STRIP_HELD = [
 _WHOLE = [
     "Who won the {a} in {y}", "When did {s} {a}", "Where is {s}", "How tall is {s}", "How old is {s}",
     "When was {s} born", "Who wrote {s}", "Who invented the {a}", "How many people live in {p}",
+    "How many {a} does {p} have", "How many {a} can be found in {p}", "How many {a} did {s} win",
+    "How many {a} were in {p}", "Does {s} work in {p}", "Does {s} play the {a}", "Did {s} live in {p}",
+    "Where are the {a} in {p}", "Who found the {a}", "When did {s} leave the {a}", "Which {a} lost in {y}",
     "Why did {s} {a}",
     "Where was {s} born", "When does {s} open", "How far is {p} from {r}", "Who plays {s} in {q}",
     "Where can I buy {a}",
@@ -202,16 +208,21 @@ km kg cm mm lb oz ft mph"""
 )
 _PREFIXED = ["What is {x}?", "what is the {x}", "Find the {x}", "compute the {x}", "{x}",
     "Calculate the {x}", "What is the {x}?",
-             "What's the {x}?", "Give me the {x}", "Tell me the {x}", "Ask Wolfram for the {x}",
+             "What's the {x}?", "Give me the {x}", "Could you give me the {x}?", "Can you find the {x}?",
+             "Please find the {x}", "Could you compute the {x}?", "Tell me the {x}",
+             "Ask Wolfram for the {x}",
              "I need the {x}",
              "Ask Wolfram Alpha for the {x}", "Show me the {x}"]  # fmt: skip
 _PREFIXED_HELD = ["Work out the {x}", "Could you find the {x}?", "Can you compute the {x}?"]
 _CONVERT = ["Convert {x} to {v}", "How many {v} are in {x}?", "{x} in {v}", "{x} to {v}",
     "What is {x} in {v}?",
-            "How much is {x} in {v}?", "convert {x} into {v}", "How many {v} is {x}?", "Change {x} to {v}",
+            "How much is {x} in {v}?", "Turn {x} to {v}", "Transform {x} into {v}", "Put {x} into {v}",
+            "How many {v} are {x}?", "How many {v} make {x}?", "Could you convert {x} to {v}?",
+            "convert {x} into {v}", "How many {v} is {x}?", "Change {x} to {v}",
             "Express {x} in {v}"]  # fmt: skip
 _CONVERT_HELD = ["Can you convert {x} to {v}?", "How many {v} are there in {x}?", "Turn {x} into {v}"]
-_SOLVE = ["Solve {x}", "solve the equation {x}", "What are the solutions of {x}?", "Solve {x} for x",
+_SOLVE = ["Solve {x}", "solve the equation {x}", "What are the solutions of {x}?", "Could you solve {x}?",
+"Find all solutions of {x}", "Solve the following: {x}", "Solve {x} for x",
     "Find x: {x}",
           "Find x if {x}", "What is x if {x}?", "Solve for x: {x}", "Find the roots of {x}"]  # fmt: skip
 _SOLVE_HELD = ["Can you solve {x}?", "Find the solutions of {x}", "Solve this equation: {x}"]
