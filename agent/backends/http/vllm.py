@@ -76,6 +76,8 @@ class Vllm(Server):
         if ids is None and text:
             raise ModelError(f"{self.wire.host} tells no token ids; vLLM does from version 0.10.2 on")
         reason = choice.get("finish_reason")
+        if reason in ("abort", "error"):
+            raise ModelError(f"{self.wire.host} gave up while generating ({reason})")
         return Piece(
             ids=token_ids([] if ids is None else ids, self.wire.host),
             text=text if isinstance(text, str) else "",

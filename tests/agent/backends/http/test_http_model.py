@@ -6,11 +6,13 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from arriero.agent import Agent, Conversation
 from arriero.agent.backends import Constraint, ContextOverflow, Model, ModelError, Sampling, Token
 from arriero.agent.backends.http import HTTPModel
 from arriero.agent.backends.vocab import Vocab
+from arriero.agent.cli.app import cli
 from arriero.prompts import Segment
 from arriero.prompts.dialects import get_dialect
 from arriero.tools._http import Retry
@@ -302,6 +304,30 @@ def test_an_agent_uses_tools_through_a_server(vocab: Vocab) -> None:
     assert (result.output, result.stop_reason) == ("It is 42.", "final")
     assert second[: len(first)] == first
     assert second[len(first) :][: len(server.ids(call))] == server.ids(call)
+
+
+def test_the_command_line_takes_an_address(
+    vocab: Vocab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARRIERO_HOME", str(tmp_path))
+    monkeypatch.setenv("ARRIERO_API_KEY", "secret-2")
+    with LlamaServer(vocab, "It is 42.<|eot_id|>") as server:
+        done = CliRunner().invoke(cli, ["-m", server.url, "--no-tools", "-q", "What is it?"])
+        assert (done.exit_code, done.stdout) == (0, "It is 42.\n"), done.stderr
+        assert set(server.keys) == {"Bearer secret-2"}
+        url = server.url
+    done = CliRunner().invoke(cli, ["-m", url, "--no-tools", "-q", "What is it?"])
+    assert done.exit_code == 6
+    assert "is the model server running" in done.stderr
+
+
+def test_an_aborted_generation_is_an_error(vocab: Vocab, tiny: Path) -> None:
+    with Vllm(vocab) as server:
+        model = HTTPModel(server.url, vocab=tiny)
+        choice = {"index": 0, "text": "", "token_ids": [], "finish_reason": "abort"}
+        server.before = [Answer(chunks=sse({"choices": [choice]}))]
+        with pytest.raises(ModelError, match=r"gave up while generating \(abort\)"):
+            generate(model, [1])
 
 
 @pytest.mark.parametrize(
