@@ -1,5 +1,8 @@
 """What may pass: the screens that stand before every effect."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .base import (
     Action,
     Attachment,
@@ -12,12 +15,20 @@ from .base import (
 )
 from .policy import Policy, PolicyError, Rule, Streaming, Texts
 
+if TYPE_CHECKING:
+    from .code_shield import CodeShield
+    from .llama_guard_screen import LlamaGuard
+    from .prompt_guard import PromptGuard
+
 __all__ = [
     "Action",
     "Attachment",
+    "CodeShield",
+    "LlamaGuard",
     "Place",
     "Policy",
     "PolicyError",
+    "PromptGuard",
     "Rule",
     "Screen",
     "ScreenError",
@@ -27,3 +38,12 @@ __all__ = [
     "Texts",
     "Verdict",
 ]
+
+# Guards are imported when they are first asked for: few programs use them, and they need more than the others.
+_GUARDS = {"CodeShield": "code_shield", "LlamaGuard": "llama_guard_screen", "PromptGuard": "prompt_guard"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _GUARDS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_GUARDS[name]}", __name__), name)
