@@ -5,28 +5,47 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agent import DEFAULT_INSTRUCTIONS, Agent, ConfigError, RunResult
+    from .approval import ApprovalRules
     from .cancellation import CancellationToken
+    from .context import DropToolOutputs, SummariseTurns
     from .conversation import Conversation
+    from .journal import Journal, Session
+    from .journal.replay import ReplayModel
     from .limits import Limits
+    from .outputs import OutputReader
 
 _HOME = {
     "Agent": ".agent",
+    "ApprovalRules": ".approval",
     "CancellationToken": ".cancellation",
     "ConfigError": ".agent",
     "Conversation": ".conversation",
     "DEFAULT_INSTRUCTIONS": ".agent",
+    "DropToolOutputs": ".context",
+    "Journal": ".journal",
     "Limits": ".limits",
+    "OutputReader": ".outputs",
+    "ReplayModel": ".journal.replay",
     "RunResult": ".agent",
+    "Session": ".journal",
+    "SummariseTurns": ".context",
 }
 
 __all__ = [
     "DEFAULT_INSTRUCTIONS",
     "Agent",
+    "ApprovalRules",
     "CancellationToken",
     "ConfigError",
     "Conversation",
+    "DropToolOutputs",
+    "Journal",
     "Limits",
+    "OutputReader",
+    "ReplayModel",
     "RunResult",
+    "Session",
+    "SummariseTurns",
 ]
 
 

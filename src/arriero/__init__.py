@@ -12,7 +12,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arriero.agent import Agent, CancellationToken, ConfigError, Conversation, Limits, RunResult
+    from arriero.agent import (
+        Agent,
+        ApprovalRules,
+        CancellationToken,
+        ConfigError,
+        Conversation,
+        DropToolOutputs,
+        Journal,
+        Limits,
+        OutputReader,
+        ReplayModel,
+        RunResult,
+        Session,
+        SummariseTurns,
+    )
     from arriero.agent.backends import (
         FunctionModel,
         HTTPModel,
@@ -42,7 +56,21 @@ if TYPE_CHECKING:
     from arriero.tools.wolfram import WolframAlpha
 
 _HOME = {
-    "arriero.agent": ("Agent", "CancellationToken", "ConfigError", "Conversation", "Limits", "RunResult"),
+    "arriero.agent": (
+        "Agent",
+        "ApprovalRules",
+        "CancellationToken",
+        "ConfigError",
+        "Conversation",
+        "DropToolOutputs",
+        "Journal",
+        "Limits",
+        "OutputReader",
+        "ReplayModel",
+        "RunResult",
+        "Session",
+        "SummariseTurns",
+    ),
     "arriero.agent.backends": (
         "FunctionModel",
         "HTTPModel",
@@ -76,25 +104,32 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "Agent",
     "ApprovalRequired",
+    "ApprovalRules",
     "ArrieroError",
     "Artifact",
     "BraveSearch",
     "CancellationToken",
     "ConfigError",
     "Conversation",
+    "DropToolOutputs",
     "FunctionModel",
     "HTTPModel",
+    "Journal",
     "Limits",
     "LlamaCppModel",
     "Message",
     "Model",
     "ModelError",
     "ModelRetry",
+    "OutputReader",
     "PythonTool",
+    "ReplayModel",
     "RunContext",
     "RunResult",
     "Sampling",
     "ScriptedModel",
+    "Session",
+    "SummariseTurns",
     "Task",
     "Tool",
     "ToolCall",
