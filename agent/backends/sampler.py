@@ -4,7 +4,7 @@ import ctypes
 import random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .base import Sampling
+from .base import ModelError, Sampling
 
 if TYPE_CHECKING:
     from .grammar.guide import Guide
@@ -130,10 +130,15 @@ class GuidedSampler:
         self._size = vocab_size
 
     def sample(self, context: Any, row: int) -> int:
-        token = self._sampler.sample(context, row)
-        if not self._guide.accepts(token):
-            token = self._again(context, row, token)
-        self._guide.take(token)
+        try:
+            token = self._sampler.sample(context, row)
+            if not self._guide.accepts(token):
+                token = self._again(context, row, token)
+            self._guide.take(token)
+        except ModelError:
+            raise
+        except Exception as error:  # one request's constraint must not end the others
+            raise ModelError(f"the constraint cannot be held to: {error!r}") from error
         return token
 
     def sample_from(self, context: Any, row: int, ids: Any) -> int:

@@ -167,7 +167,7 @@ class Grammars:
 
 
 def _key(constraint: Constraint) -> str:
-    tools = [tool.model_dump(mode="json", exclude={"description"}) for tool in constraint.tools]
+    tools = [[tool.name, tool.parameters] for tool in constraint.tools]
     return json.dumps([tools, constraint.answer, constraint.required], default=str)
 
 

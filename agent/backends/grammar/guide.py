@@ -189,10 +189,13 @@ class Guide:
         text = b"".join([self._pieces[token] for token in self._written]).decode("utf-8", "replace")
         parsed = parse(text, tools, code=self._compiled.code)
         specs = {tool.name: tool for tool in tools}
-        return not parsed.malformed and all(
-            call.name in specs and argument_error(specs[call.name], call.arguments) is None
-            for call in parsed.calls
-        )
+        try:
+            return not parsed.malformed and all(
+                call.name in specs and argument_error(specs[call.name], call.arguments) is None
+                for call in parsed.calls
+            )
+        except Exception:  # a schema that cannot be used says nothing; the loop tells so
+            return True
 
     # --- the matcher -------------------------------------------------------------------------------------------
 

@@ -58,17 +58,20 @@ class CallRules:
         return [f"calls: {' | '.join(alternatives)}", *lines]
 
     def _tool(self, number: int, tool: ToolSpec, problem: Problem) -> None:
-        arguments = json_rule(tool.parameters or ANY_OBJECT)
-        if reason := problem(f"{_HEADER}start: {arguments}\n"):
-            first = reason.strip().splitlines()[0]
-            self.warnings.append(f"the arguments of {tool.name} are not held to its schema: {first[:200]}")
+        try:
+            arguments = json_rule(tool.parameters or ANY_OBJECT)
+            reason = problem(f"{_HEADER}start: {arguments}\n")
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:  # what is no schema at all
+            reason = f"{type(error).__name__}: {error}"
+        if reason:
+            self.warnings.append(f"the arguments of {tool.name} are not held to its schema: {reason[:200]}")
             arguments = json_rule(ANY_OBJECT)
         self._lines.append(f"arguments_{number}: {arguments}")
         self._json(number, tool.name)
         self._tag(number, tool.name)
         if tool.name in BUILTIN_TOOLS:
             self._builtin(number, tool)
-        if tool.name != CODE_INTERPRETER and is_name(tool.name):
+        if tool.name != CODE_INTERPRETER and is_name(tool.name) and not reason:
             self._python(number, tool, problem)
 
     def _json(self, number: int, name: str) -> None:
@@ -99,7 +102,10 @@ class CallRules:
             return
         required = tool.parameters.get("required")
         literals = Literals(tool.parameters, f"python_{number}_v")
-        arguments = literals.arguments(properties, required if isinstance(required, list) else [])
+        try:
+            arguments = literals.arguments(properties, required if isinstance(required, list) else [])
+        except (TypeError, ValueError, AttributeError):
+            return
         head = json.dumps(f"{tool.name}(", ensure_ascii=False)
         rule = f'python_{number}: {head} {arguments} ")"'
         lines = [*literals.rules, rule]
