@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from arriero.tools._http import Retry
 
+from ..backends.base import ModelError
+from ..backends.gguf import GGUFInfo
 from .catalogue import Catalogue, bundled_catalogue
 from .download import Fetched, download, file_sha256
 from .errors import StoreError
@@ -93,6 +95,8 @@ class ModelStore:
                     fetched = await download(
                         asked, place / name, on_progress=_named(on_progress, name), retry=self._retry
                     )
+                    if not fetched.checked:
+                        _check_header(place / name)
                     file = _record(name, source.url, fetched)
                 done.append(file)
             self._write(meant, reference, place, done)
@@ -213,6 +217,17 @@ def default_folder() -> Path:
     from ..cli.settings import data_folder
 
     return data_folder() / "models"
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what is no model, such as a page that asks for a login, where no sum could tell."""
+    if path.suffix != ".gguf":
+        return
+    try:
+        GGUFInfo.read(path)
+    except ModelError as error:
+        path.unlink()
+        raise StoreError(f"what came is no model and was removed: {error}") from None
 
 
 def _whole(path: Path, file: StoredFile) -> bool:

@@ -110,9 +110,7 @@ def test_removing(hub: Loopback, tmp_path: Path) -> None:
 
 def test_two_processes_do_not_fetch_one_model(hub: Loopback, tmp_path: Path) -> None:
     store = store_of(hub, tmp_path)
-    code = (
-        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(1, flush=True); input()"
-    )
+    code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(1, flush=True); input()"
     program = [sys.executable, "-ISc", code, str(tmp_path / ".o--r--tiny.lock")]
     other = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with other:
@@ -173,6 +171,16 @@ def test_an_address_with_a_sum_of_the_callers(hub: Loopback, tmp_path: Path) -> 
     digest = hashlib.sha256(hub.files["tiny.gguf"]).hexdigest()
     assert pull(store, url, sha256=digest.upper()).is_file()
     assert store.installed()[0].files[0].checked
+
+
+def test_a_page_in_the_place_of_a_model_is_not_kept(bundled: Path, tmp_path: Path) -> None:
+    with Loopback({"page.gguf": b"<html>log in</html>", "real.gguf": bundled.read_bytes()}) as hub:
+        store = store_of(hub, tmp_path)
+        with pytest.raises(StoreError, match=r"is no model and was removed: .*not a GGUF file"):
+            pull(store, f"{hub.cdn}/cdn/page.gguf")
+        assert store.installed() == ()
+        assert pull(store, f"{hub.cdn}/cdn/real.gguf").is_file()
+        assert not store.installed()[0].files[0].checked
 
 
 def test_a_record_that_leads_out_of_its_folder_is_not_believed(hub: Loopback, tmp_path: Path) -> None:
