@@ -176,6 +176,21 @@ def test_what_is_no_mcp_server_is_reported_in_time(reply: Reply) -> None:
     assert "the MCP server shop could not be used: " in toolset.failures["shop"]
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "HTTP 401: check the headers in its configuration"),
+        (404, "HTTP 404: check the url in its configuration"),
+        (500, "HTTP 500)"),
+    ],
+)
+def test_how_a_server_refused_is_said(status: int, words: str) -> None:
+    with Loopback(Reply(status=status)) as server:
+        toolset = anyio.run(load_mcp, at(int(server.url.rpartition(":")[2]), start_timeout=20))
+        anyio.run(toolset.aclose)
+    assert words in toolset.failures["shop"]
+
+
 def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
     body = b'{"jsonrpc": "2.0", "id": 0, "result": {"x": "' + b"x" * (17 * 1024 * 1024) + b'"}}'
     with Loopback(Reply(body=body, headers={"Content-Type": "application/json"})) as server:

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -33,6 +33,11 @@ MAX_MESSAGE = 16 * 1024 * 1024
 MAX_TOOLS = 1000
 _MAX_PAGES = 100
 _LISTING = 30.0
+_ADVICE = {
+    401: ": check the headers in its configuration",
+    403: ": check the headers in its configuration",
+    404: ": check the url in its configuration",
+}
 _BETWEEN_LISTINGS = 0.2
 _GUARD = Path(__file__).with_name("guard.py")
 
@@ -45,13 +50,15 @@ class Connection:
     """A server that has been started or reached.
 
     ``ready`` holds its tools, or the error that kept it from being ready within ``start_timeout`` seconds;
-    ``offered`` their names as the server tells of changes.
+    ``offered`` their names as the server tells of changes; ``refusal`` the status of the latest answer over HTTP
+    where that is an error.
     """
 
     def __init__(self, name: str, server: Server) -> None:
         self.name = name
         self.ready: Future[list[ListedTool]] = Future()
         self.offered: frozenset[str] = frozenset()
+        self.refusal = ""
         self.ended: Future[None] = Future()
         self.started = time.monotonic()
         self._server = server
@@ -146,6 +153,7 @@ class Connection:
             reason = _reason(error)
             if isinstance(error, TimeoutError):
                 reason = f"it was not ready within {self._server.start_timeout:g} seconds"
+            reason += self.refusal
             error = ToolError(f"the MCP server {self.name} could not be used: {reason}{self._last_words()}")
         self.ready.set_exception(error)
 
@@ -193,7 +201,7 @@ class Connection:
 
         async with contextlib.AsyncExitStack() as stack:
             if isinstance(self._server, HttpServer):
-                transport = await stack.enter_async_context(_http(self._server))
+                transport = await stack.enter_async_context(_http(self._server, self._note))
             else:
                 transport = await stack.enter_async_context(self._stdio(self._server))
             client = Client(
@@ -233,6 +241,10 @@ class Connection:
                 self._listen(reading)
                 os.close(reading)
 
+    def _note(self, status: int) -> None:
+        """Keep how a request was refused, which the SDK's errors do not tell."""
+        self.refusal = f" (HTTP {status}{_ADVICE.get(status, '')})" if status >= 400 else ""
+
     def _listen(self, reading: int) -> None:
         """Take what the guard says; at its end the server is gone."""
         try:
@@ -248,12 +260,20 @@ class Connection:
 
 
 @asynccontextmanager
-async def _http(server: HttpServer) -> AsyncGenerator[AbstractAsyncContextManager[Any], None]:
+async def _http(
+    server: HttpServer, note: Callable[[int], None]
+) -> AsyncGenerator[AbstractAsyncContextManager[Any], None]:
     import httpx2
     from mcp.client.streamable_http import streamable_http_client
 
     timeout = httpx2.Timeout(30.0, read=server.timeout or 300.0)
-    hooks = {"response": [_bound]}
+
+    async def on_response(response: "httpx2.Response") -> None:
+        if response.request.method == "POST":  # servers may well refuse the others
+            note(response.status_code)
+        await _bound(response)
+
+    hooks = {"response": [on_response]}
     async with httpx2.AsyncClient(headers=server.headers, timeout=timeout, event_hooks=hooks) as http:
         yield streamable_http_client(server.url, http_client=http, max_sse_event_size=MAX_MESSAGE)
 

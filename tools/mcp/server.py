@@ -69,7 +69,9 @@ class MCPServer:
             raise ToolError(f"the MCP server {self.name} did not answer within {timeout:g} seconds") from None
         except MCPError as error:
             self._answered()
-            raise ToolError(f"the MCP server {self.name} refused: {str(error)[:2000]}") from None
+            raise ToolError(
+                f"the MCP server {self.name} refused: {str(error)[:2000]}{connection.refusal}"
+            ) from None
         except Exception as error:
             connection.stop()
             self._failed(connection, f"{type(error).__name__}: {error}")
