@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .journal import Journal, Session
     from .journal.replay import ReplayModel
     from .limits import Limits
+    from .output import OutputError
     from .outputs import OutputReader
 
 _HOME = {
@@ -24,6 +25,7 @@ _HOME = {
     "DropToolOutputs": ".context",
     "Journal": ".journal",
     "Limits": ".limits",
+    "OutputError": ".output",
     "OutputReader": ".outputs",
     "ReplayModel": ".journal.replay",
     "RunResult": ".agent",
@@ -41,6 +43,7 @@ __all__ = [
     "DropToolOutputs",
     "Journal",
     "Limits",
+    "OutputError",
     "OutputReader",
     "ReplayModel",
     "RunResult",
