@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from arriero.prompts import ToolCall
 from arriero.tools import Tool
-from arriero.tools.arguments import argument_error
+from arriero.tools.arguments import argument_error, given
 
 from .backends import Constraint, Model, Sampling
 from .calls import refusal
@@ -79,7 +79,7 @@ class Attempts:
         tool = self.tools.get(call.name)
         if tool is not None:
             try:
-                return argument_error(tool.spec, call.arguments)
+                return argument_error(tool.spec, given(tool.spec, call.arguments))
             except Exception:  # the schema's own fault: another attempt would only meet it again
                 return None
         return refusal(call, self.tools)

@@ -14,7 +14,7 @@ from typing import Any
 from arriero.prompts import Message, ToolCall
 from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolError, ToolFailed, ToolResult
 from arriero.tools._results import as_result, whole_text
-from arriero.tools.arguments import argument_error
+from arriero.tools.arguments import argument_error, given
 from arriero.tools.threads import in_thread
 
 from .approval import ApprovalRules
@@ -73,7 +73,7 @@ def refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
         offered = ", ".join(sorted(tools)) or "none"
         return f"Error: there is no tool called {call.name!r}. Tools that can be called: {offered}."
     try:
-        error = argument_error(tool.spec, call.arguments)
+        error = argument_error(tool.spec, given(tool.spec, call.arguments))
     except Exception as fault:
         # A schema that another program wrote may be endless or wrong; only calls of that tool suffer.
         error = f"the schema of {call.name} cannot be used: {type(fault).__name__}"
@@ -212,7 +212,7 @@ async def _bounded(call: ToolCall, tool: Tool, service: Service, context: ToolCo
     """
     timeout = tool.timeout or service.limits.tool_timeout
     await service.recorder.intend(call, service.step, tool.effect)
-    work = asyncio.create_task(_outcome(tool, call.arguments, context))
+    work = asyncio.create_task(_outcome(tool, given(tool.spec, call.arguments), context))
     try:
         done, _ = await asyncio.wait([work], timeout=timeout)
         outcome = work.result() if done else None

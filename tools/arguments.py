@@ -33,3 +33,29 @@ def argument_error(spec: ToolSpec, arguments: dict[str, Any]) -> str | None:
         written.append(f"{place}: {message}" if place else message)
     expected = json.dumps(spec.parameters.get("properties", {}), ensure_ascii=False)
     return f"Invalid arguments for {spec.name}: {'; '.join(written)}. Expected parameters: {expected[:1000]}"
+
+
+def given(spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without those that say null where the tool takes no null and does not require them.
+
+    Models write null for what they mean to leave out; then the tool's own default holds.
+    """
+    properties = spec.parameters.get("properties")
+    required = spec.parameters.get("required", ())
+    if None not in arguments.values() or not isinstance(properties, dict):
+        return arguments
+    return {
+        name: value
+        for name, value in arguments.items()
+        if value is not None or name in required or name not in properties or _takes_null(properties[name])
+    }
+
+
+def _takes_null(schema: Any) -> bool:
+    import json
+
+    try:
+        return not list(_validator(json.dumps(schema, sort_keys=True, default=str)).iter_errors(None))
+    except Exception:
+        # A schema that is wrong, or refers to another place: what it would say of null is not known here.
+        return True
