@@ -6,6 +6,16 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
+from .code_expressions import (
+    dotted,
+    imported,
+    is_put_together,
+    is_set,
+    is_text,
+    known_text,
+    option,
+    text_of,
+)
 from .code_findings import Finding
 from .code_python_read import read_python
 from .code_shell import scan_shell
@@ -84,7 +94,7 @@ def scan_python(code: str, *, depth: int = 0) -> list[Finding]:
     parsed = read_python(code)
     scanner = _Scanner(depth)
     for tree in parsed.trees:
-        scanner.names.update(_imported(tree))
+        scanner.names.update(imported(tree))
     for tree in parsed.trees:
         scanner.visit(tree)
     if not parsed.whole:
@@ -92,51 +102,6 @@ def scan_python(code: str, *, depth: int = 0) -> list[Finding]:
             if line.lstrip().startswith(("!", "%")):
                 scanner.found += scan_shell(line, number)
     return sorted(set(scanner.found), key=lambda finding: finding.line)
-
-
-def _imported(tree: ast.Module) -> dict[str, str]:
-    """What each imported name stands for."""
-    names: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.asname:
-                    names[alias.asname] = alias.name
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute | ast.Call):
-            # An alias such as run = os.system; one that is assigned anew later stays suspect.
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    dotted = _dotted(node.value, names)
-                    if dotted in ("eval", "exec") or dotted.startswith(("os.", "subprocess.", "builtins.")):
-                        names.setdefault(target.id, dotted)
-    return names
-
-
-def _dotted(node: ast.AST, names: dict[str, str]) -> str:
-    """The full name of what an expression refers to; "" if it has none."""
-    match node:
-        case ast.Name(id=name):
-            return names.get(name, name)
-        case ast.Attribute(value=value, attr=attr):
-            owner = _dotted(value, names)
-            return f"{owner}.{attr}".removeprefix("builtins.") if owner else f"?.{attr}"
-        case ast.Call(func=function, args=[ast.Constant(value=str(module)), *_]) if _dotted(
-            function, names
-        ) in (
-            "__import__",
-            "importlib.import_module",
-        ):
-            return module
-        case ast.Call(func=ast.Name(id="getattr"), args=[owner_node, ast.Constant(value=str(attr)), *_]):
-            owner = _dotted(owner_node, names)
-            return f"{owner}.{attr}".removeprefix("builtins.") if owner else ""
-        case ast.Call(func=ast.Name(id="get_ipython")):
-            return "get_ipython()"
-        case _:
-            return ""
 
 
 class _Scanner(ast.NodeVisitor):
@@ -150,18 +115,18 @@ class _Scanner(ast.NodeVisitor):
         self.found.append(Finding(rule, cwe, getattr(node, "lineno", 1), message, "python"))
 
     def visit_Call(self, node: ast.Call) -> None:
-        name = _dotted(node.func, self.names)
+        name = dotted(node.func, self.names)
         for check in (self._runs_text, self._unsafe, self._shell, self._program, self._sql, self._options):
             check(node, name)
         self.generic_visit(node)
 
     def _runs_text(self, node: ast.Call, name: str) -> None:
-        if name in ("eval", "exec", "execfile") and node.args and not _is_text(node.args[0]):
+        if name in ("eval", "exec", "execfile") and node.args and not is_text(node.args[0]):
             self._note(node, f"insecure-{name}-use", "CWE-94", f"{name} runs text as code")
         elif name in ("eval", "exec") and node.args and isinstance(node.args[0], ast.Constant):
             self._nested(node, node.args[0].value)
         elif name == "getattr" and len(node.args) > 1 and not isinstance(node.args[1], ast.Constant):
-            if _dotted(node.args[0], self.names) in ("os", "subprocess", "builtins", "__builtins__", "sys"):
+            if dotted(node.args[0], self.names) in ("os", "subprocess", "builtins", "__builtins__", "sys"):
                 self._note(node, "hidden-call", "CWE-506", "picks a function of the system by a made-up name")
         elif name.endswith(".join") and node.args and any(map(_RANDOM.fullmatch, self._calls(node.args[0]))):
             self._note(
@@ -169,57 +134,57 @@ class _Scanner(ast.NodeVisitor):
             )
 
     def _unsafe(self, node: ast.Call, name: str) -> None:
-        if name in ("hashlib.md5", "hashlib.sha1") and _keyword(node, "usedforsecurity", False):
+        if name in ("hashlib.md5", "hashlib.sha1") and is_set(node, "usedforsecurity", False):
             return
-        if name == "hashlib.new" and node.args and _text(node.args[0]).lower() in ("md5", "sha1"):
+        if name == "hashlib.new" and node.args and text_of(node.args[0]).lower() in ("md5", "sha1"):
             name = "hashlib.md5"
         if name in ("yaml.load", "yaml.load_all"):
-            loader = node.args[1] if len(node.args) > 1 else _value(node, "Loader")
-            if loader is None or "Safe" not in _dotted(loader, self.names):
+            loader = node.args[1] if len(node.args) > 1 else option(node, "Loader")
+            if loader is None or "Safe" not in dotted(loader, self.names):
                 self._note(node, "unsafe-yaml", "CWE-502", "reads YAML that can make any object")
-        elif (name == "torch.load" and not _keyword(node, "weights_only", True)) or (
-            name in ("numpy.load", "np.load") and _keyword(node, "allow_pickle", True)
+        elif (name == "torch.load" and not is_set(node, "weights_only", True)) or (
+            name in ("numpy.load", "np.load") and is_set(node, "allow_pickle", True)
         ):
             self._note(node, "unsafe-deserialization", "CWE-502", "reads data that can run code")
-        elif name in _UNSAFE_CALLS and not (name.endswith("loads") and node.args and _is_text(node.args[0])):
+        elif name in _UNSAFE_CALLS and not (name.endswith("loads") and node.args and is_text(node.args[0])):
             rule, cwe, message = _UNSAFE_CALLS[name]
             self._note(node, rule, cwe, f"{name} {message}")
 
     def _shell(self, node: ast.Call, name: str) -> None:
         through_shell = name in _SHELL_CALLS or (
-            name.rpartition(".")[2] in _PROCESS_CALLS and _keyword(node, "shell", True)
+            name.rpartition(".")[2] in _PROCESS_CALLS and is_set(node, "shell", True)
         )
         if name == "get_ipython().run_cell_magic" and len(node.args) == 3:
             self._cell_magic(node)
         elif name == "get_ipython().run_line_magic" and len(node.args) == 2:
-            if _text(node.args[0]) in ("system", "sx", "sc"):
+            if text_of(node.args[0]) in ("system", "sx", "sc"):
                 self._command(node, node.args[1])
         elif through_shell:
-            command = node.args[0] if node.args else _value(node, "args") or _value(node, "cmd")
+            command = node.args[0] if node.args else option(node, "args") or option(node, "cmd")
             if command is not None:
                 self._command(node, command)
 
     def _cell_magic(self, node: ast.Call) -> None:
-        magic = _text(node.args[0])
+        magic = text_of(node.args[0])
         if magic in ("bash", "sh", "script", "system", "sx", "!"):
-            self.found += scan_shell(_text(node.args[2]), node.lineno + 1)
+            self.found += scan_shell(text_of(node.args[2]), node.lineno + 1)
         else:
-            self._nested(node, _text(node.args[2]))
+            self._nested(node, text_of(node.args[2]))
 
     def _command(self, node: ast.Call, command: ast.expr) -> None:
         """A command for a shell: what is known of it is looked through, and it should be known whole."""
         if isinstance(command, ast.List | ast.Tuple) and command.elts:
             command = command.elts[0]
-        if not _is_text(command):
+        if not is_text(command):
             self._note(
                 node, "insecure-shell-command", "CWE-78", "a shell runs a command that is put together"
             )
-        self._scan_command(node, _known(command))
+        self._scan_command(node, known_text(command))
 
     def _program(self, node: ast.Call, name: str) -> None:
         """A program with its arguments, without a shell; the program may be one."""
         words = self._words(node, name)
-        known = [_known(word) for word in words]
+        known = [known_text(word) for word in words]
         program = known[0].rpartition("/")[2] if known else ""
         if len(known) > 2 and re.fullmatch(r"(?:ba|z|da)?sh", program) and re.match(r"-\w*c", known[1]):
             self._command(node, words[2])
@@ -233,8 +198,8 @@ class _Scanner(ast.NodeVisitor):
         given: list[ast.expr] = []
         if _PROGRAM_CALLS.fullmatch(name):
             given = node.args[1:] if name.startswith("os.spawn") else node.args
-        elif name.rpartition(".")[2] in _PROCESS_CALLS and not _keyword(node, "shell", True):
-            first = node.args[0] if node.args else _value(node, "args")
+        elif name.rpartition(".")[2] in _PROCESS_CALLS and not is_set(node, "shell", True):
+            first = node.args[0] if node.args else option(node, "args")
             given = [first] if isinstance(first, ast.List | ast.Tuple) else []
         return [
             word for one in given for word in (one.elts if isinstance(one, ast.List | ast.Tuple) else [one])
@@ -265,7 +230,7 @@ class _Scanner(ast.NodeVisitor):
             "query",
         ):
             return
-        if node.args and (_put_together(node.args[0]) or self._is_query(node.args[0])):
+        if node.args and (is_put_together(node.args[0]) or self._is_query(node.args[0])):
             self._note(
                 node, "sql-injection", "CWE-89", "puts a query together from text; give values as parameters"
             )
@@ -274,7 +239,7 @@ class _Scanner(ast.NodeVisitor):
         return isinstance(node, ast.Name) and node.id in self._queries
 
     def _options(self, node: ast.Call, name: str) -> None:
-        if _keyword(node, "verify", False) and name.split(".")[0] in (
+        if is_set(node, "verify", False) and name.split(".")[0] in (
             "requests",
             "httpx",
             "aiohttp",
@@ -282,10 +247,10 @@ class _Scanner(ast.NodeVisitor):
             "s",
         ):
             self._note(node, "no-certificate", "CWE-295", "does not check who it talks to")
-        if name.endswith(".run") and _keyword(node, "debug", True) and "app" in name:
+        if name.endswith(".run") and is_set(node, "debug", True) and "app" in name:
             self._note(node, "debug-server", "CWE-489", "offers everybody a console of the program")
-        for option in node.keywords:
-            if option.arg and _SECRET.search(option.arg) and _is_secret(option.value):
+        for keyword in node.keywords:
+            if keyword.arg and _SECRET.search(keyword.arg) and _is_secret(keyword.value):
                 self._note(node, "hardcoded-secret", "CWE-798", "has a secret written into it")
 
     def visit_Assign(self, node: ast.Assign) -> None:
@@ -307,7 +272,7 @@ class _Scanner(ast.NodeVisitor):
 
     def visit_Dict(self, node: ast.Dict) -> None:
         for key, value in zip(node.keys, node.values, strict=True):
-            if key is not None and _SECRET.search(_text(key)) and _is_secret(value):
+            if key is not None and _SECRET.search(text_of(key)) and _is_secret(value):
                 self._note(node, "hardcoded-secret", "CWE-798", "has a secret written into it")
         self.generic_visit(node)
 
@@ -317,8 +282,8 @@ class _Scanner(ast.NodeVisitor):
             case ast.Name(id=name) | ast.Attribute(attr=name):
                 pass
             case ast.Subscript(slice=key):
-                name = _text(key)
-        if isinstance(target, ast.Name) and _put_together(value) and _looks_like_sql(value):
+                name = text_of(key)
+        if isinstance(target, ast.Name) and is_put_together(value) and _looks_like_sql(value):
             self._queries.add(target.id)
         if _SECRET.search(name) and _is_secret(value):
             self._note(node, "hardcoded-secret", "CWE-798", "has a secret written into it")
@@ -330,7 +295,7 @@ class _Scanner(ast.NodeVisitor):
     def _calls(self, node: ast.AST) -> Iterator[str]:
         for inner in ast.walk(node):
             if isinstance(inner, ast.Call):
-                yield _dotted(inner.func, self.names)
+                yield dotted(inner.func, self.names)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         if _FOR_SECRETS.search(node.name) and any(map(_RANDOM.fullmatch, self._calls(node))):
@@ -357,74 +322,11 @@ class _Scanner(ast.NodeVisitor):
             )
 
 
-def _value(node: ast.Call, name: str) -> ast.expr | None:
-    return next((keyword.value for keyword in node.keywords if keyword.arg == name), None)
-
-
-def _keyword(node: ast.Call, name: str, wanted: bool) -> bool:
-    """Whether an option is given as this truth value."""
-    value = _value(node, name)
-    return isinstance(value, ast.Constant) and bool(value.value) is wanted
-
-
-def _text(node: ast.AST) -> str:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-
-
-def _is_text(node: ast.AST) -> bool:
-    """Whether an expression is a text that stands in the code whole."""
-    match node:
-        case ast.Constant(value=str() | bytes()):
-            return True
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _is_text(left) and _is_text(right)
-        case ast.JoinedStr(values=values):
-            return all(isinstance(value, ast.Constant) for value in values)
-        case _:
-            return False
-
-
-def _known(node: ast.AST) -> str:
-    """The parts of a text that stand in the code; what is put in counts as a word."""
-    match node:
-        case ast.Constant(value=value):
-            return value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _known(left) + _known(right)
-        case ast.BinOp(left=left, op=ast.Mod()):
-            return _known(left)
-        case ast.JoinedStr(values=values):
-            return "".join(_known(value) for value in values)
-        case ast.Call(func=ast.Attribute(value=value, attr="format" | "join" | "strip" | "split")):
-            return _known(value)
-        case _:
-            return "X"
-
-
-def _put_together(node: ast.expr) -> bool:
-    """Whether a text is made of parts that do not all stand in the code."""
-    if _is_text(node):
-        return False
-    match node:
-        case ast.JoinedStr():
-            return True
-        case ast.BinOp(left=left, op=ast.Add() | ast.Mod()):
-            return _has_text(left) or _has_text(node.right)
-        case ast.Call(func=ast.Attribute(value=value, attr="format")):
-            return _has_text(value) or isinstance(value, ast.Name)
-        case _:
-            return False
-
-
-def _has_text(node: ast.AST) -> bool:
-    return any(isinstance(inner, ast.Constant) and isinstance(inner.value, str) for inner in ast.walk(node))
-
-
 def _looks_like_sql(node: ast.expr) -> bool:
-    return _SQL.match(_known(node)) is not None
+    return _SQL.match(known_text(node)) is not None
 
 
 def _is_secret(node: ast.expr) -> bool:
     """Whether a value looks like a real secret and not like a place for one."""
-    text = _text(node)
+    text = text_of(node)
     return len(text) >= 4 and _PLACEHOLDER.fullmatch(text) is None

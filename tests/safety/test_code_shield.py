@@ -34,6 +34,8 @@ INSECURE = [
     ("exec('eval(input())')", "insecure-eval-use"),
     ("import os\nos.system('rm ' + name)", "insecure-shell-command"),
     ("from os import system as s\ns(f'rm {name}')", "insecure-shell-command"),
+    ("from os import *\nsystem(cmd)", "insecure-shell-command"),
+    ("from pickle import *\nloads(data)", "unsafe-deserialization"),
     ("__import__('os').system(cmd)", "insecure-shell-command"),
     ("import importlib\nimportlib.import_module('os').popen(cmd)", "insecure-shell-command"),
     ("import os\ngetattr(os, 'system')(cmd)", "insecure-shell-command"),
