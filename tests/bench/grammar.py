@@ -1,17 +1,20 @@
 """Calls written under a grammar: how many cannot run, and what the grammar costs; prints one line of JSON.
 
-Run it as ``python tests/bench/grammar.py [--calls N] [--full]``. Two models write calls at temperature 1.5, top_p 1:
-one with random weights (270 tokens, every byte among them) and the bundled one. Each call that is read is checked as
+Run it as ``python tests/bench/grammar.py [--calls N] [--full]``. Calls come from three sources: models with random
+weights (270 tokens, every byte among them) and the bundled one, both at temperature 1.5 and top_p 1, and tokens drawn
+evenly from the bundled vocabulary behind every way in which a call can open. Each call that is read is checked as
 the loop checks it: messages that cannot be read, names that no tool has and arguments that do not fit count. The
-cost is processor time of one thread for the same tokens with and without a constraint, in turns: greedy prose
-without calls, and the tokens of a call, which the unconstrained run is given no grammar for and writes as prose.
-``--full`` compares on a model of Llama 3.2 1B's shape with its 128,256 tokens. ``holds`` is false when one call
-cannot run, when prose costs more than 2 %, or calls more than 10 %.
+cost is processor time of one thread for a token with and without a constraint, in turns, on a vocabulary of 128,256
+tokens: greedy prose, and the tokens of calls against those of prose at the same temperature. ``--full`` has the
+shape of Llama 3.2 1B there. ``holds`` is false when one call cannot run, when prose costs more than 2 %, or calls
+more than 10 %.
 """
 
 import argparse
 import asyncio
+import itertools
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -24,7 +27,9 @@ from typing import Any
 from random_model import SHAPES, write_random_model
 
 from arriero.agent.backends import Constraint, Sampling
+from arriero.agent.backends.grammar import Grammars
 from arriero.agent.backends.llama_cpp import LlamaCppModel
+from arriero.agent.backends.vocab import Vocab
 from arriero.agent.models import bundled_model
 from arriero.prompts import Message, ToolSpec
 from arriero.prompts.dialects import get_dialect
@@ -32,10 +37,13 @@ from arriero.prompts.parser import parse
 from arriero.tools.arguments import argument_error
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.agent.backends.test_grammar import STARTS, random_message
 from tests.agent.backends.tiny_gguf import write_tiny_gguf
 
 MOST_FOR_PROSE, MOST_FOR_CALLS = 1.02, 1.10
 PROSE, TURNS, LONGEST = 96, 7, 160
+RANDOM = 8  # models with weights of their own: each has its habits
+WRONG = ("unreadable", "unknown", "unfit")
 
 
 def _tool(name: str, required: list[str], **properties: Any) -> ToolSpec:
@@ -74,16 +82,6 @@ TOOLS = (
     _tool("now", []),
 )
 CODE = _tool("code_interpreter", ["code"], code={"type": "string"})
-STARTS = (
-    "",
-    "",
-    "<|python_tag|>",
-    '{"name": "',
-    "[",
-    "<function=",
-    "Let me see.\n",
-    '{"type": "function", "name": "',
-)
 
 
 async def _write(
@@ -114,13 +112,11 @@ def _judge(text: str, tools: tuple[ToolSpec, ...], counts: Counter[str]) -> None
 async def _count(model: LlamaCppModel, wanted: int) -> Counter[str]:
     """Messages until ``wanted`` calls have been read: required ones, and free ones that begin as a call may."""
     counts: Counter[str] = Counter()
-    head = get_dialect().render(
-        [Message(role="user", content="Call a tool.")], tools=TOOLS, builtin_tools=None
-    )
-    prompt = model.tokenize(head)
     seed = 0
     while counts["calls"] < wanted:
         seed += 1
+        asked = Message(role="user", content=f"Call tool {seed}.")
+        prompt = model.tokenize(get_dialect().render([asked], tools=TOOLS))
         tools = (*TOOLS, CODE) if seed % 4 == 0 else TOOLS
         constraint = Constraint(tools, required=seed % 2 == 0)
         sampling = Sampling(temperature=1.5, top_p=1.0, seed=seed)
@@ -130,6 +126,25 @@ async def _count(model: LlamaCppModel, wanted: int) -> Counter[str]:
             _judge(text, tools, counts)
         else:
             counts["cut off"] += 1
+    return counts
+
+
+def _draw(wanted: int) -> Counter[str]:
+    """The same for evenly drawn tokens."""
+    counts: Counter[str] = Counter()
+    words = Vocab.from_gguf(bundled_model())
+    grammars = Grammars(words)
+    for seed, start in enumerate(itertools.cycle(STARTS)):
+        if counts["calls"] >= wanted:
+            break
+        tools = (*TOOLS, CODE) if seed % 2 else TOOLS
+        constraint = Constraint(tools, required=not start and seed % 3 == 0)
+        text = random_message(grammars, words, constraint, start, seed)
+        counts["messages"] += 1
+        if text is None:
+            counts["cut off"] += 1
+        else:
+            _judge(text, tools, counts)
     return counts
 
 
@@ -176,29 +191,32 @@ def _cost(model: LlamaCppModel, runner: asyncio.Runner) -> dict[str, float]:
     }
 
 
+def _figures(counts: Counter[str]) -> dict[str, int]:
+    return {key: counts[key] for key in sorted({*counts, "cut off", *WRONG})}
+
+
 def main() -> int:
     """Count calls that cannot run, measure what the grammar costs, print both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=2500, help="calls of each model (default 2500)")
+    parser.add_argument("--calls", type=int, default=300, help="calls of each source (default 300)")
     parser.add_argument("--full", action="store_true", help="measure the cost on the shape of Llama 3.2 1B")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        tiny = write_tiny_gguf(Path(folder) / "tiny.gguf")
-        for name, path in (("random", tiny), ("bundled", bundled_model())):
-            model = LlamaCppModel(path, n_threads=1)
-            counts = runner.run(_count(model, options.calls))
-            runner.run(model.aclose())
-            figures[name] = {key: counts[key] for key in ("messages", "cut off", *sorted(counts))}
-            figures[name] |= {key: counts[key] for key in ("unreadable", "unknown", "unfit")}
-            print(name, figures[name], file=sys.stderr)
+        figures["drawn"] = _figures(_draw(options.calls))
+        random = [write_tiny_gguf(Path(folder) / f"{seed}.gguf", seed=seed) for seed in range(RANDOM)]
+        for name, paths in (("random", random), ("bundled", [bundled_model()])):
+            counts: Counter[str] = Counter()
+            for path in paths:
+                model = LlamaCppModel(path, n_threads=1)
+                counts += runner.run(_count(model, math.ceil(options.calls / len(paths))))
+                runner.run(model.aclose())
+            figures[name] = _figures(counts)
         shape, kind = ("1b", "q4_0") if options.full else ("tiny", "q8_0")
         model = LlamaCppModel(write_random_model(Path(folder) / "big.gguf", SHAPES[shape], kind), n_threads=1)
         figures["cost"] = {key: round(value, 4) for key, value in _cost(model, runner).items()}
         runner.run(model.aclose())
-    wrong = sum(
-        figures[name][key] for name in ("random", "bundled") for key in ("unreadable", "unknown", "unfit")
-    )
+    wrong = sum(figures[source][key] for source in ("drawn", "random", "bundled") for key in WRONG)
     cost = figures["cost"]
     figures["holds"] = wrong == 0 and cost["prose"] <= MOST_FOR_PROSE and cost["calls"] <= MOST_FOR_CALLS
     print(json.dumps(figures))
