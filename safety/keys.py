@@ -38,6 +38,7 @@ _BLOCK: Final = re.compile(
 _PLACEHOLDER: Final = re.compile(r"(?:x{4,}|\*{3,}|\.{3}|pass(?:word)?|<.*>|\$.*|\{.*)\Z", re.IGNORECASE)
 _BEGIN: Final = "-----BEGIN "
 _END: Final = re.compile(r"-----END [^-\n]{0,40}-----")
+_HEADER: Final = 100  # characters in which a header has told what it begins
 _LOOK_BACK: Final = 64  # characters before a value in which its name stands
 
 _SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
@@ -63,13 +64,19 @@ def keys(text: str, start: int = 0, *, known: re.Pattern[str] | None = None) -> 
     return sorted(found)
 
 
-def open_block(text: str, start: int) -> int | None:
-    """Where a private key begins that has not ended yet, or may begin; None if there is none from ``start`` on."""
-    begin = text.rfind(_BEGIN, start)
-    if begin < 0 or _END.search(text, begin):
-        return None
-    line, newline, _ = text[begin:].partition("\n")
-    return None if newline and "PRIVATE KEY" not in line else begin
+def settled(text: str, start: int, end: int) -> int:
+    """``end``, or where before it a private key begins that has not ended there, or may begin."""
+    begin = text.find(_BEGIN, start, end)
+    while begin >= 0:
+        line, newline, _ = text[begin : begin + _HEADER].partition("\n")
+        last = begin + len(_BEGIN)
+        if "PRIVATE KEY" in line or not (newline or len(line) == _HEADER):
+            ending = _END.search(text, begin)
+            if ending is None or ending.end() > end:
+                return begin
+            last = ending.end()
+        begin = text.find(_BEGIN, last, end)
+    return end
 
 
 def known_values(environment: Mapping[str, str] | None = None) -> re.Pattern[str] | None:

@@ -9,7 +9,12 @@ from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 from .keys import keys
 
-_ADDRESS: Final = re.compile(r"(?:(?:https?|wss?|ftp):)?//[^\s<>\"'`\])}|\\]{4,}", re.IGNORECASE)
+ENDS_ADDRESS: Final = "。，、；：！？（）「」『』【】《》“”"
+"""Punctuation of scripts without spaces, which stands in no address."""
+
+_ADDRESS: Final = re.compile(
+    rf"(?:(?:https?|wss?|ftp):)?//[^\s<>\"'`\])}}|\\{ENDS_ADDRESS}]{{4,}}", re.IGNORECASE
+)
 _LOADED: Final = re.compile(
     r"(?:!\[[^\]]*\]\(\s*<?"  # ![…](address
     r"|^ {0,3}\[[^\]\n]+\]:\s*<?"  # [name]: address, which an image may refer to

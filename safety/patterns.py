@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from .base import ACTIONS, ALLOW, PLACES, Action, Place, ScreenError, ScreenInput, Verdict
 from .hidden_text import hidden_text
-from .keys import keys, known_values, open_block
-from .links import links_with_data
+from .keys import keys, known_values, settled
+from .links import ENDS_ADDRESS, links_with_data
 from .policy import PATTERNS, Policy
 
 MAX_CHARS: Final[Mapping[Place, int]] = {
@@ -147,15 +147,13 @@ def from_settings(settings: Mapping[str, Any], policy: Policy) -> PatternScreen:
 
 def _settled(text: str, start: int) -> int:
     """Where the unfinished end begins: a private key, or the last word, which may become a key or an address."""
-    begin = open_block(text, start)
-    if begin is not None:
-        return begin
-    end = len(text)
-    while end > start and not (
-        text[end - 1].isspace() or (text[end - 1] > "\u02ff" and text[end - 1].isalnum())
-    ):
+    end = begun = len(text)
+    while begun > start and not (text[begun - 1].isspace() or text[begun - 1] in ENDS_ADDRESS):
+        begun -= 1
+    # Scripts without spaces: a key has none of their letters, only an address may.
+    while end > begun and not (text[end - 1] > "\u02ff" and text[end - 1].isalnum()):
         end -= 1
-    return end
+    return settled(text, start, begun if "//" in text[begun:end] else end)
 
 
 def _cleaned(text: str, start: int, place: Place, found: Mapping[Kind, Places]) -> str:

@@ -48,9 +48,7 @@ class ScreenedText:
         waiting = len(self._written) - self._asked_at
         if not self._instant:
             self._clean, self._passed = self._written, len(self._written)
-        elif any(map(str.isspace, text)) or waiting >= max(
-            _PATIENCE, (len(self._written) - self._passed) // 2
-        ):
+        elif _ends_a_word(text) or waiting >= max(_PATIENCE, (len(self._written) - self._passed) // 2):
             self._asked_at = len(self._written)
             await self._sift(final=False)
         return await self._forward()
@@ -161,3 +159,8 @@ class ScreenedText:
         fresh = self._clean[len(self.shown) : max(0, end)]
         self.shown += fresh
         return fresh
+
+
+def _ends_a_word(text: str) -> bool:
+    """Whether there is something to read up to; scripts without spaces end words anywhere."""
+    return not text.isascii() or any(map(str.isspace, text))

