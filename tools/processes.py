@@ -109,9 +109,9 @@ class _Worker:
             process = self._process
         if process is None or process.pid is None or not process.is_alive():
             return
-        # Its own group, unless it has not come so far yet.
+        # Its own group, unless it has not come so far yet; Windows has no groups.
         with contextlib.suppress(OSError):
-            if os.getpgid(process.pid) == process.pid:
+            if hasattr(os, "killpg") and os.getpgid(process.pid) == process.pid:
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
 
