@@ -21,7 +21,7 @@ from typing import Any
 
 from . import inside_files, inside_walls
 
-_NICE = 5
+NICE = 5
 _MOST_IN_A_FRAME = 64 * 2**20
 _CLEARING_S = 5.0
 
@@ -162,7 +162,7 @@ class Gateway:
             sys.argv[:] = ["kernel"]
 
             def before_code() -> None:
-                os.nice(_NICE)  # only now: a start should not wait for whatever keeps the machine busy
+                os.nice(NICE)  # only now: a start should not wait for whatever keeps the machine busy
                 if self._config["walls"]:
                     inside_walls.load_filter(base64.b64decode(self._config["kernel_filter"]))
                 facts = inside_walls.report_inner(self._config["must_not_list"])
