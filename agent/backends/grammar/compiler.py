@@ -5,7 +5,7 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arriero.prompts.messages import BUILTIN_TOOLS, CODE_INTERPRETER
 
@@ -174,11 +174,3 @@ def _key(constraint: Constraint) -> str:
 def _first_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (lines[0] if lines else "no reason was given")[:300]
-
-
-def array_of_bits(mask: bytes, size: int) -> Any:
-    """The ids whose bits are set in a mask of ``size`` tokens, as a numpy vector."""
-    import numpy as np
-
-    bits = np.unpackbits(np.frombuffer(mask, dtype=np.uint8), bitorder="little")[:size]
-    return np.flatnonzero(bits)

@@ -6,7 +6,7 @@ from arriero.prompts.parser import parse
 from arriero.tools.arguments import argument_error
 
 from ..base import ModelError
-from .compiler import BEGINS, BRACKET, PLAIN, STOP, TAG, Compiled, array_of_bits
+from .compiler import BEGINS, BRACKET, PLAIN, STOP, TAG, Compiled
 from .openers import FENCE, Opening
 
 if TYPE_CHECKING:
@@ -115,11 +115,13 @@ class Guide:
         extra = list(self._stops) if self._matcher.is_accepting() else []
         if self._fresh and self._offers and lexicon.tag is not None:
             extra.append(lexicon.tag)
-        mask = np.empty(0, dtype=np.int64)
+        mask = np.zeros(lexicon.size, dtype=np.bool_)
         if not stopped:
-            mask = array_of_bits(self._matcher.compute_bitmask(), lexicon.size)
-            mask = mask[~np.isin(mask, self._stops)]
-        ids = np.union1d(mask, np.array(extra, dtype=np.int64))
+            packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+            mask = np.unpackbits(packed, count=lexicon.size, bitorder="little").view(np.bool_)
+            mask[self._stops] = False
+        mask[extra] = True
+        ids = np.flatnonzero(mask)
         if not len(ids):
             raise self._dead_end()
         return ids
