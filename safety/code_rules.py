@@ -44,11 +44,13 @@ class _Pattern:
 class CodeShieldRules:
     """The rules of the package ``codeshield`` for Python, and the program ``semgrep-core`` that runs some of them.
 
-    ``semgrep`` names that program; by default it is the one of the package ``semgrep``. Raises ScreenError if rules
-    or program are missing.
+    ``semgrep`` names that program; by default it is the one of the package ``semgrep``. It is ended after ``timeout``
+    seconds. Raises ScreenError if rules or program are missing.
     """
 
-    def __init__(self, semgrep: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, semgrep: str | os.PathLike[str] | None = None, *, timeout: float = SEMGREP_TIMEOUT
+    ) -> None:
         spec = find_spec("codeshield")
         places = list(spec.submodule_search_locations or ()) if spec else []
         if not places:
@@ -58,6 +60,7 @@ class CodeShieldRules:
         if not self._config.is_file():
             raise ScreenError(f"{self._config}: Code Shield's rules are not where they should be; {_INSTALL}")
         self._semgrep = _semgrep(semgrep)
+        self._timeout = timeout
 
     def scan_regex(self, code: str) -> list[Finding]:
         """What the regular expressions find outside of comments. Raises ScreenError."""
@@ -73,7 +76,7 @@ class CodeShieldRules:
 
     async def scan_semgrep(self, code: str) -> list[Finding]:
         """What Semgrep finds; every trouble of it raises ScreenError. Cancelling ends the program."""
-        run = _Run(self._semgrep, self._config)
+        run = _Run(self._semgrep, self._config, self._timeout)
         try:
             return await in_daemon(lambda: run.scan(code), name="semgrep")
         finally:
@@ -102,8 +105,8 @@ class CodeShieldRules:
 class _Run:
     """One run of Semgrep, which another thread may stop."""
 
-    def __init__(self, program: str, config: Path) -> None:
-        self._program, self._config = program, config
+    def __init__(self, program: str, config: Path, timeout: float) -> None:
+        self._program, self._config, self._timeout = program, config, timeout
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -123,9 +126,9 @@ class _Run:
             file.write_text(code, "utf-8", errors="replace")
             process = self._start(folder, file)
             try:
-                output, complaints = process.communicate(timeout=SEMGREP_TIMEOUT)
+                output, complaints = process.communicate(timeout=self._timeout)
             except subprocess.TimeoutExpired as error:
-                raise ScreenError(f"Semgrep did not end within {SEMGREP_TIMEOUT:g} seconds") from error
+                raise ScreenError(f"Semgrep did not end within {self._timeout:g} seconds") from error
             finally:
                 process.kill()
                 process.communicate()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .base import Place, ScreenError, ScreenInput, Verdict
 from .code_findings import Finding
 from .code_python import scan_python
-from .code_rules import LONGEST, CodeShieldRules
+from .code_rules import LONGEST, SEMGREP_TIMEOUT, CodeShieldRules
 from .code_shell import scan_shell
 from .self_test import Canary, Proof, SelfTest
 from .settings import made_from
@@ -40,7 +40,7 @@ class CodeShield:
 
     At the place ``code`` the whole text is code. Elsewhere the fenced blocks of Python and shell in it are. Both are
     read as Python by a scanner of ours, which follows commands into the shell and code into texts; ``rules`` adds
-    those of the package ``codeshield``, with Semgrep (``semgrep`` names the program ``semgrep-core``).
+    those of the package ``codeshield``, with Semgrep (``semgrep`` names the program ``semgrep-core``, which has ``semgrep_timeout`` seconds).
 
     ``ignored`` are rules that do not count. A finding blocks; its rules are the verdict's categories, so that a
     policy can decide by rule. The constructor raises ScreenError if rules or Semgrep are missing. The first check
@@ -54,12 +54,13 @@ class CodeShield:
         *,
         rules: bool = True,
         semgrep: str | PathLike[str] | None = None,
+        semgrep_timeout: float = SEMGREP_TIMEOUT,
         ignored: Collection[str] = (),
         self_test: bool = True,
     ) -> None:
         if isinstance(ignored, str):
             raise ScreenError("Code Shield: ignored is a list of rules, such as ['weak-hash']")
-        self._rules = CodeShieldRules(semgrep) if rules else None
+        self._rules = CodeShieldRules(semgrep, timeout=semgrep_timeout) if rules else None
         self.ignored = frozenset(ignored)
         self._self_test = self_test
         self._scanners_proved = False

@@ -54,7 +54,7 @@ def main() -> int:
 
 
 async def _scan(insecure: dict[str, str], sound: list[str], rules: bool) -> tuple[Counter[str], int]:
-    screen = CodeShield(rules=rules)
+    screen = CodeShield(rules=rules, semgrep_timeout=300)  # machines that measure are busy
     await screen.prepare()
     found = Counter([label for code, label in insecure.items() if await screen.scan(code)])
     return found, len([code for code in sound if await screen.scan(code)])

@@ -305,6 +305,12 @@ def test_a_scanner_that_finds_nothing_is_not_relied_on(tmp_path):
             check(screen, "print(1)")
 
 
+def test_semgrep_has_its_time(tmp_path):
+    rules_ = CodeShieldRules(program(tmp_path, "exec sleep 60"), timeout=0.1)
+    with pytest.raises(ScreenError, match=r"did not end within 0\.1 seconds"):
+        anyio.run(rules_.scan_semgrep, "code")
+
+
 def test_semgrep_is_ended_with_the_check(tmp_path):
     scan = semgrep(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 60")
 
