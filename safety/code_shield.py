@@ -40,7 +40,8 @@ class CodeShield:
 
     At the place ``code`` the whole text is code. Elsewhere the fenced blocks of Python and shell in it are. Both are
     read as Python by a scanner of ours, which follows commands into the shell and code into texts; ``rules`` adds
-    those of the package ``codeshield``, with Semgrep (``semgrep`` names the program ``semgrep-core``, which has ``semgrep_timeout`` seconds).
+    those of the package ``codeshield``, with Semgrep: ``semgrep`` names the program ``semgrep-core``, which has
+    ``semgrep_timeout`` seconds.
 
     ``ignored`` are rules that do not count. A finding blocks; its rules are the verdict's categories, so that a
     policy can decide by rule. The constructor raises ScreenError if rules or Semgrep are missing. The first check
