@@ -33,11 +33,12 @@ from .events import Event, RunFinished, StopReason, Usage
 from .files import with_files
 from .guard_models import pipeline
 from .limits import Limits
-from .loop import Run
+from .loop import Hook, Run
 from .output import Output
 from .recorder import Recorder
 from .screening import Screening
 from .subagent import AgentTool
+from .telemetry import telemetry
 
 if TYPE_CHECKING:
     from .journal import Journal, Session
@@ -97,6 +98,7 @@ class Agent(Generic[OutputT]):
     such call does without ``approve``. ``guards`` screens the texts that come and go: a Policy, the name of a preset
     (``default``, ``strict``, ``off``) or of a TOML file, None for ``off``, or a Pipeline that several agents share.
     The blocking calls run in one background thread that ``close`` ends.
+    ``hooks`` are callables that are given every event as it happens, in the loop's thread; one that raises is logged.
     ``context`` says what becomes of a conversation that fills the model's context (default: the run ends).
     ``session``, a Session or its name, is what runs go on with; it is kept in ``journal``, a Journal or a path
     (default: the user's, once a session is named). With ``journal`` alone every run is kept, each in a session
@@ -122,6 +124,7 @@ class Agent(Generic[OutputT]):
         guards: Pipeline | Policy | str | None = "default",
         output_type: type[OutputT] | None = None,
         context: ContextPolicy | None = None,
+        hooks: Sequence[Hook] = (),
         session: "Session | str | None" = None,
         journal: "Journal | str | os.PathLike[str] | None" = None,
     ) -> None:
@@ -136,6 +139,8 @@ class Agent(Generic[OutputT]):
         self.deps = deps
         self.approve = approve
         self.context = context
+        traced = telemetry()
+        self.hooks: tuple[Hook, ...] = (*hooks, *((traced,) if traced else ()))
         self.guards = guards if isinstance(guards, Pipeline) else pipeline(guards or "off")
         self.journal, self.session, self._own_journal = _kept_where(journal, session)
         self._portal: BlockingPortal | None = None
@@ -197,6 +202,8 @@ class Agent(Generic[OutputT]):
             if timer:
                 timer.cancel()
             run.recorder.release()
+            if traced := telemetry():
+                traced.forget(run.run_id)
 
     async def run(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult[OutputT]:
         """Run to the end. Faults of model and tools are in the result, not raised; see ``stream`` for the rest."""
@@ -352,6 +359,7 @@ class Agent(Generic[OutputT]):
             deps=self.deps if deps is None else deps,
             approve=self.approve,
             recorder=recorder,
+            hooks=self.hooks,
             context=self.context,
             decisions=options.get("decisions") or {},
             attempts=Attempts(self.model, self.tools, self.limits, self.sampling, self.output),

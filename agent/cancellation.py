@@ -56,7 +56,10 @@ class CancellationToken:
         waiting = True
 
         def interrupt() -> None:
+            nonlocal waiting
             if waiting:
+                # Once, however often the token is cancelled: a second one would look like a cancel from outside.
+                waiting = False
                 task.cancel()
 
         def wake() -> None:

@@ -3,7 +3,7 @@
 import inspect
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _MALFORMED = "Error: the call could not be read: {reason} Write it again, complete and in the given format."
 E = TypeVar("E", bound=ev.Event)
+Hook = Callable[[ev.Event], object]
 _STOPPED = "Error when running tool: it was stopped before it ended."
 _UNFIT = "Error: the answer cannot be read: {reason}. Answer again, with the JSON document alone."
 _LAST = "Note: {why}. No tool can be called any more: answer now with what is known, and say what is missing."
@@ -64,6 +65,7 @@ class Run:
     context: ContextPolicy | None = None
     recorder: Recorder = field(default_factory=Recorder)
     decisions: Mapping[str, bool] = field(default_factory=dict)
+    hooks: Sequence[Hook] = ()
     output: str = ""
     steps: int = 0
     usage: ev.Usage = field(default_factory=ev.Usage)
@@ -545,6 +547,11 @@ class Run:
         self._seq += 1
         event = kind(run_id=self.run_id, seq=self._seq, **values)
         self.recorder.event(event)
+        for hook in self.hooks:
+            try:
+                hook(event)
+            except Exception:
+                log.exception("a hook failed at %s of run %s", event.type, self.run_id)
         return event
 
 
