@@ -77,7 +77,7 @@ async def _converse(model: LlamaCppModel, number: int) -> None:
     size = model.engine.vocab.size
     transcript = [(number * 31 + index * 7) % (size - 300) for index in range(24)]
     for _ in range(2):
-        async for token in model.generate(list(transcript), Sampling(seed=number), max_tokens=6):
+        async for token in model.generate(list(transcript), Sampling(seed=number), max_tokens=3):
             transcript.append(token.id)
             if number % 9 == 0:
                 return
