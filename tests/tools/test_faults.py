@@ -361,7 +361,7 @@ def test_the_same_call_for_ever_ends() -> None:
         assert agent.run_sync("Go").stop_reason == "loop"
 
 
-SOON = SearchOptions(timeout=2.0, retry=Retry(attempts=2, base=0.0))
+SOON = SearchOptions(timeout=20.0, retry=Retry(attempts=2, base=0.0))
 JSON = {"Content-Type": "application/json"}
 
 
