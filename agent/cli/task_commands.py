@@ -262,8 +262,9 @@ def _batch(task: "Task", rows: Path, folder: Path, settings: "Settings", how: di
     shown.end()
     _tell_batch(result)
     if result.missing:
-        again = f"arriero batch {click.get_current_context().params['task']} {rows} --out {folder} --resume"
-        click.echo(f"{result.missing} rows have not run; go on with: {again}", err=True)
+        click.echo(
+            f"{result.missing} rows have not run; the same command with --resume does the rest", err=True
+        )
         return Exit.INTERRUPTED
     return _exit_of(result.statuses)
 
