@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
@@ -101,6 +101,8 @@ class Screening:
 
     async def calls(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[Outcome]:
         """Screen all calls of a message at once; ``ask`` is left to whoever serves the call."""
+        if not self.pipeline.stands("tool_call") and not self.pipeline.stands("code"):
+            return [Outcome("allow", "") for _ in calls]
         earlier = tuple(self.conversation.messages)
         checks = [self.pipeline.check(_call_input(call, tools.get(call.name), earlier)) for call in calls]
         outcomes = await self.cancel.guard(_all(checks))
@@ -218,5 +220,7 @@ def _forget(task: "asyncio.Task[None]") -> None:
         task.exception()
 
 
-async def _all(checks: Sequence[Any]) -> list[Outcome]:
+async def _all(checks: Sequence[Coroutine[Any, Any, Outcome]]) -> list[Outcome]:
+    if len(checks) == 1:  # the usual case needs no task of its own
+        return [await checks[0]]
     return list(await asyncio.gather(*checks))
