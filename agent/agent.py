@@ -38,7 +38,7 @@ from .output import Output
 from .recorder import Recorder
 from .screening import Screening
 from .subagent import AgentTool
-from .telemetry import telemetry
+from .telemetry import Telemetry, telemetry
 
 if TYPE_CHECKING:
     from .journal import Journal, Session
@@ -202,8 +202,9 @@ class Agent(Generic[OutputT]):
             if timer:
                 timer.cancel()
             run.recorder.release()
-            if traced := telemetry():
-                traced.forget(run.run_id)
+            for hook in run.hooks:
+                if isinstance(hook, Telemetry):
+                    hook.forget(run.run_id)
 
     async def run(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult[OutputT]:
         """Run to the end. Faults of model and tools are in the result, not raised; see ``stream`` for the rest."""

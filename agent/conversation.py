@@ -65,6 +65,7 @@ class Conversation:
     places: list[Mark] = field(default_factory=list)
     _same: tuple[int, int] = (0, 0)
     _rewound: bool = False
+    _header: tuple[Model, list[int]] | None = None
 
     def begin_turn(self, message: Message, model: Model) -> None:
         """Append what a user says, with what the wire form puts before a first message."""
@@ -102,7 +103,10 @@ class Conversation:
 
     def begin_answer(self, model: Model) -> None:
         """Append the header under which the model writes."""
-        self.tokens += model.tokenize(self._extended([], answer=True))
+        if self._header is None or self._header[0] is not model:
+            # It is the same under every answer.
+            self._header = model, model.tokenize(self._extended([], answer=True))
+        self.tokens += self._header[1]
         self.open = True
 
     def sampled(self, token: Token) -> None:
@@ -224,7 +228,7 @@ class Conversation:
         begins = {mark.messages + (mark.messages == 0 and self._has_system) for mark in self.turns}
         shift = len(self.messages) - len(said)
         pending = self.pending
-        self.dialect, self.instructions, self.tools = dialect, instructions, tools
+        self.dialect, self.instructions, self.tools, self._header = dialect, instructions, tools, None
         self.messages, self.tokens, self.turns, self.evaluated, self.open = [], [], [], 0, False
         for number, message in enumerate(said):
             if number + shift in begins or not self.messages:

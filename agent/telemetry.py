@@ -123,10 +123,24 @@ class _Spans:
         return [*self.calls.values(), *([self.step] if self.step is not None else []), self.run]
 
 
-@cache
 def telemetry() -> Telemetry | None:
-    """The program's telemetry; None where ``opentelemetry-api`` is not installed."""
-    return Telemetry() if find_spec("opentelemetry") is not None else None
+    """The program's telemetry; None where ``opentelemetry-api`` is not installed or no provider was set up yet."""
+    if not _installed():
+        return None
+    from opentelemetry import metrics, trace
+
+    providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
+    return _program() if any("Proxy" not in type(one).__name__ for one in providers) else None
+
+
+@cache
+def _installed() -> bool:
+    return find_spec("opentelemetry") is not None
+
+
+@cache
+def _program() -> Telemetry:
+    return Telemetry()
 
 
 def _about(operation: str, model: str) -> dict[str, str]:
