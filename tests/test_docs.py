@@ -15,7 +15,7 @@ PAGES = sorted(
 )
 README = (ROOT / "README.md").read_text()
 EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
-WITH_EXAMPLES = ("README.md", "docs/tools.md")
+WITH_EXAMPLES = ("README.md", "docs/tasks.md", "docs/tools.md")
 EXAMPLES = [
     pytest.param(match[1], match[2], id=f"{page}:{number}")
     for page in WITH_EXAMPLES
