@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from arriero.agent import Agent
+from arriero.agent import Agent, Limits
 from arriero.agent.backends import ScriptedModel
 from arriero.agent.events import ApprovalRequested, RunFinished
 from arriero.agent.journal import Journal, Session
@@ -27,6 +27,9 @@ ONE = '{"name": "%s", "parameters": {"what": "%s"}}'
 def call(*calls: tuple[str, str]) -> str:
     return "; ".join(ONE % one for one in calls) + "<|eom_id|>"
 
+
+# A message with a call that cannot be run stands, and the model is told: its other calls are run.
+LIMITS = Limits(max_retries=0)
 
 SCENARIOS: dict[str, list[str]] = {
     "one call": [call(("pay", "a")), "Done.<|eot_id|>"],
@@ -64,7 +67,13 @@ def agent_for(answers: list[str], journal: Path, effects: Path) -> Agent:
         return f"put {what}"
 
     session = Session("s", journal=Journal(journal))
-    return Agent(ScriptedModel(answers, chunk=1000), tools=[pay, look, put], session=session, guards=None)
+    return Agent(
+        ScriptedModel(answers, chunk=1000),
+        tools=[pay, look, put],
+        session=session,
+        guards=None,
+        limits=LIMITS,
+    )
 
 
 def in_child(work: Callable[[], None]) -> int:
