@@ -13,7 +13,7 @@ from arriero.prompts import Message
 
 _DROPPED: Final = "[The output of this call was taken out to make room: {count} characters. It began: {head}]"
 _HEAD: Final = 80  # characters of an output that stay
-_SUMMARY: Final = "What was said before, in short:\n{text}"
+_SUMMARY: Final = "What was said before, in short:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class SummariseTurns:
         older = "\n\n".join(f"{one.role}: {one.content}" for one in messages[first:cut] if one.content)
         made = self.summarise(older)
         text = made if isinstance(made, str) else await made
-        told = Message(role="user", content=_SUMMARY.format(text=text))
+        told = Message(role="user", content=_SUMMARY, context=text)
         noted = Message(role="assistant", content="Understood.")
         return [*messages[:first], told, noted, *messages[cut:]]
 

@@ -247,7 +247,9 @@ class Session:
         self.doing = ""
         if report.unreadable:
             path, why = report.problems[0]
-            self.notices.append(f"documents that cannot be searched: {report.unreadable}, such as {path} ({why})")
+            self.notices.append(
+                f"documents that cannot be searched: {report.unreadable}, such as {path} ({why})"
+            )
 
     def _make_python(self) -> tuple[Tool | None, str]:
         from arriero.tools.python import PythonTool, Sandbox

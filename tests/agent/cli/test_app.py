@@ -221,3 +221,5 @@ def test_no_sandbox_is_said_at_every_start_and_by_the_doctor(script: Write) -> N
         assert "WITHOUT A SANDBOX" in run.stderr
         assert run.stdout == "It is 42.\n"
     examined = invoke("--unsafe-no-sandbox", "-m", script("x"), "doctor").stdout
+    assert "WITHOUT A SANDBOX" in examined
+    assert "WITHOUT" not in invoke("-m", script("x"), "doctor").stdout
