@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agent import DEFAULT_INSTRUCTIONS, Agent, ConfigError, RunResult
+    from .agent import DEFAULT_INSTRUCTIONS, Agent, ConfigError
     from .approval import ApprovalRules
     from .cancellation import CancellationToken
     from .context import DropToolOutputs, SummariseTurns
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .limits import Limits
     from .output import OutputError
     from .outputs import OutputReader
+    from .result import RunResult
 
 _HOME = {
     "Agent": ".agent",
@@ -28,7 +29,7 @@ _HOME = {
     "OutputError": ".output",
     "OutputReader": ".outputs",
     "ReplayModel": ".journal.replay",
-    "RunResult": ".agent",
+    "RunResult": ".result",
     "Session": ".journal",
     "SummariseTurns": ".context",
 }

@@ -6,16 +6,14 @@ import queue
 import threading
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import date as Date
-from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Self, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from typing_extensions import TypeVar
 
-from arriero.prompts import CODE_INTERPRETER, ArrieroError, Message
+from arriero.prompts import CODE_INTERPRETER, ArrieroError
 from arriero.prompts.dialects import get_dialect
 from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import Policy
@@ -29,13 +27,15 @@ from .backends import Model, Sampling
 from .cancellation import CancellationToken
 from .context import ContextPolicy
 from .conversation import Conversation
-from .events import Event, RunFinished, StopReason, Usage
+from .events import Event, RunFinished
 from .files import with_files
 from .guard_models import pipeline
 from .limits import Limits
-from .loop import Hook, Run
+from .loop import drive
 from .output import Output
 from .recorder import Recorder
+from .result import OutputT, RunOptions, RunResult, result_of
+from .run import Hook, Run
 from .screening import Screening
 from .subagent import AgentTool
 from .telemetry import Telemetry, telemetry
@@ -48,43 +48,6 @@ DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
 
 class ConfigError(ArrieroError):
     """An agent was put together in a way that cannot work."""
-
-
-OutputT = TypeVar("OutputT", default=str)
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult(Generic[OutputT]):
-    """How a run ended. ``output`` is the answer, or as much of it as there is; ``error`` says why it is not
-    whole. ``data`` is the answer as an object of the agent's ``output_type`` (without one, the text itself); None
-    where the run did not end with an answer.
-    """
-
-    output: str
-    messages: tuple[Message, ...]
-    new_messages: tuple[Message, ...]
-    usage: Usage
-    stop_reason: StopReason
-    run_id: str
-    error: str | None = None
-    data: OutputT | None = None
-
-
-class RunOptions(TypedDict, total=False):
-    """What a single run may be given, by keyword.
-
-    ``conversation`` to go on with (default: the agent's session, else a new one); ``cancel`` ends the run with
-    what there is; ``deps`` takes the place of the agent's; ``decisions`` say by call id whether calls that wait
-    may run (True) or not; ``limits`` take the place of the agent's; ``files`` are text files that are put before
-    the prompt.
-    """
-
-    conversation: Conversation | None
-    cancel: CancellationToken | None
-    deps: Any
-    decisions: Mapping[str, bool] | None
-    limits: Limits | None
-    files: Sequence[str | os.PathLike[str]]
 
 
 class Agent(Generic[OutputT]):
@@ -193,7 +156,7 @@ class Agent(Generic[OutputT]):
             timer = loop.call_later(run.limits.max_seconds, token.cancel, "max_seconds")
         conversation.busy = True
         try:
-            async with aclosing(run.events(with_files(prompt, options.get("files") or ()))) as events:
+            async with aclosing(drive(run, with_files(prompt, options.get("files") or ()))) as events:
                 async for event in events:
                     yield event
         finally:
@@ -212,7 +175,7 @@ class Agent(Generic[OutputT]):
         async with aclosing(self.stream(prompt, **options)) as events:
             async for event in events:
                 if isinstance(event, RunFinished):
-                    return _result(event, conversation, self.output)
+                    return result_of(event, conversation, self.output)
         raise AssertionError("a run always ends with RunFinished")
 
     def run_sync(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult[OutputT]:
@@ -221,7 +184,7 @@ class Agent(Generic[OutputT]):
         options["conversation"] = conversation
         for event in self.stream_sync(prompt, **options):
             if isinstance(event, RunFinished):
-                return _result(event, conversation, self.output)
+                return result_of(event, conversation, self.output)
         raise AssertionError("a run always ends with RunFinished")
 
     def stream_sync(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Iterator[Event]:
@@ -417,21 +380,3 @@ def _by_name(tools: Sequence[Tool | Callable[..., Any]]) -> dict[str, Tool]:
 
 def _output(kind: type[OutputT] | None) -> Output[OutputT] | None:
     return None if kind is None or kind is str else Output(kind)
-
-
-def _result(
-    event: RunFinished, conversation: Conversation, output: Output[OutputT] | None
-) -> RunResult[OutputT]:
-    data: Any = None
-    if event.stop_reason == "final":
-        data = output.read(event.output) if output else event.output
-    return RunResult(
-        output=event.output,
-        messages=tuple(conversation.messages),
-        new_messages=event.new_messages,
-        usage=event.usage,
-        stop_reason=event.stop_reason,
-        run_id=event.run_id,
-        error=event.error,
-        data=data,
-    )

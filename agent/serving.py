@@ -1,0 +1,134 @@
+"""Serving the calls of one message: screens, the calls in order, their results, and an answer to each."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from arriero.prompts import ToolCall
+from arriero.safety.pipeline import Outcome
+
+from . import events as ev
+from .calls import Served, Service, serve
+from .endings import Ended
+from .pending import UNRUN, Pending, answer_to, waiting_at
+from .run import Run
+from .screening import why
+from .step import Step
+
+_STOPPED = "Error when running tool: it was stopped before it ended."
+
+
+class Serving:
+    """The calls of ``step``, those of ``pending`` from where an earlier run has left them; iterate ``events`` once.
+
+    Whatever happens, each call gets an answer in the transcript.
+    """
+
+    def __init__(self, run: Run, step: Step, pending: Pending | None = None) -> None:
+        settled = pending.answers if pending else {}
+        self.step = step
+        self._run = run
+        self._pending = pending
+        self._calls = [call for call in step.calls if call.id not in settled]
+        self._answers = {call.id: answer_to(call, UNRUN) for call in step.calls} | settled
+        self._mark = run.conversation.mark()
+        self._waiting: Pending | None = None
+        self._service = _service(run, pending)
+
+    async def events(self) -> AsyncGenerator[ev.Event, None]:
+        """Calls → screens → each served in turn; with ``step.retry`` set, none was, and the message is void."""
+        run, step = self._run, self.step
+        try:
+            outcomes = await run.screening.calls(self._calls, run.tools)
+            for call, outcome in zip(self._calls, outcomes, strict=True):
+                for checked in run.checked(outcome, call.id):
+                    yield checked
+            # Calls that an earlier run has begun to serve stand as they are.
+            step.retry = None if self._pending else run.screening.retry(outcomes)
+            if step.retry:
+                return
+            for found in step.unshown:
+                yield run.event(ev.ToolCallDelta, index=found.index, text=found.text)
+            for call, outcome in zip(self._calls, outcomes, strict=True):
+                run.spending.next_call()
+                async with aclosing(self._one(call, outcome)) as events:
+                    async for event in events:
+                        yield event
+                if run.repeats.exceeded:
+                    raise Ended(
+                        "loop", f"{call.name} was called {run.repeats.times} times with the same result"
+                    )
+        finally:
+            if not step.retry:
+                run.conversation.append(list(self._answers.values()), run.model)
+                run.conversation.pending = self._waiting
+                run.recorder.keep("results", step.number)
+
+    async def _one(self, call: ToolCall, screened: Outcome) -> AsyncGenerator[ev.Event, None]:
+        """One call: run it as far as the screens let it, show its output, settle what came of it."""
+        run = self._run
+        refused = run.screening.refusal(call, screened)
+        if refused is None:
+            yield run.event(ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments)
+        self._answers[call.id] = answer_to(call, _STOPPED)
+        ask = screened.reason if screened.action == "ask" else None
+        async with aclosing(serve(call, self._service, refused=refused, ask=ask)) as pieces:
+            async for piece in pieces:
+                if not isinstance(piece, Served):
+                    yield run.event(ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=piece[1])
+                    continue
+                outcome = screened
+                checked: list[ev.GuardrailChecked] = []
+                if refused is None:
+                    piece.result, outcome = await run.screening.result(call, piece.result)
+                    checked = run.checked(outcome, call.id)
+                # Kept before anybody hears of it, so that a kill then finds it finished.
+                finished = await self._settle(piece)
+                for event in checked:
+                    yield event
+                yield finished
+                if outcome.failed:
+                    raise Ended("blocked", why(outcome))
+                if piece.undecided:
+                    yield self._wait(piece)
+                    raise Ended("approval", piece.result.content)
+
+    async def _settle(self, served: Served) -> ev.ToolCallFinished:
+        """Take down what a call has come to: for the transcript, and for the recorder."""
+        run, call = self._run, served.call
+        answer = self._answers[call.id] = run.repeats.answer(served)
+        finished = run.event(ev.ToolCallFinished, **served.report(answer))
+        if not served.undecided:
+            tool = run.tools.get(call.name)
+            await run.recorder.settle(call, answer, finished, tool.effect if tool else "read")
+        return finished
+
+    def _wait(self, served: Served) -> ev.ApprovalRequested:
+        """Leave the call, and those behind it, for a run that brings the decision."""
+        run, step, call = self._run, self.step, served.call
+        self._waiting = waiting_at(
+            call, step.calls, self._answers, run.run_id, step.number, self._mark, self._pending
+        )
+        return run.event(
+            ev.ApprovalRequested,
+            call_id=call.id,
+            name=call.name,
+            arguments=call.arguments,
+            reason=served.why,
+        )
+
+
+def _service(run: Run, pending: Pending | None) -> Service:
+    fates = pending.fates if pending else {}
+    return Service(
+        run.tools,
+        run.limits,
+        run.cancel,
+        run.deps,
+        run.approve,
+        run.conversation.id,
+        recorder=run.recorder,
+        budget=run.spending,
+        step=pending.step if pending else run.spending.steps,
+        decisions=run.decisions if pending else {},
+        unknown=frozenset(call_id for call_id, fate in fates.items() if fate == "unknown"),
+    )

@@ -1,0 +1,153 @@
+"""Writing one message: the model's tokens, what they mean, and what the output screens let be shown of it."""
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+
+from arriero.prompts.parser import ArgumentsDelta, ParseEvent, TextDelta
+from arriero.safety.stream import ScreenedText
+
+from . import events as ev
+from .cancellation import RunCancelled
+from .endings import Ended
+from .run import Run
+from .screening import report, why
+from .spending import usage_of
+from .step import Step, sample
+
+
+class Writing:
+    """One message of the model, which fills ``step``; iterate ``events`` once.
+
+    ``last`` is a message in which no tool may be called any more.
+    """
+
+    def __init__(self, run: Run, step: Step, *, last: bool = False) -> None:
+        self.step = step
+        self._run = run
+        self._last = last
+        self._begun = run.conversation.mark()
+        self._before = run.output if run.continues else ""
+        self._answer: ScreenedText | None = None
+
+    async def events(self) -> AsyncGenerator[ev.Event, None]:
+        """Header, tokens, what they mean; at the end the conversation holds what was shown."""
+        run, step = self._run, self.step
+        yield self._started()
+        parsed = self._sampled()
+        answer = self._answer = run.screening.answer()
+        stopped: RunCancelled | None = None
+        try:
+            async with aclosing(parsed):
+                async for found in parsed:
+                    for event in await self._found(found):
+                        yield event
+                    if answer and answer.stopped:
+                        step.end = "cancelled"
+                        break
+            if answer:
+                for event in self._shown(await run.cancel.guard(answer.finish()), answer):
+                    yield event
+        except RunCancelled as stop:
+            stopped = stop
+            if answer:
+                for event in self._shown(await answer.cut(), answer):
+                    yield event
+        except BaseException:
+            if answer:
+                self._keep_shown(answer.shown)
+            raise
+        finally:
+            run.spending.wrote(step)
+            if answer:
+                await answer.aclose()
+            run.output = self._before + (answer.shown if answer else step.text)
+            run.continues = step.end == "eom" and not step.calls and not step.malformed
+        yield run.event(ev.StepFinished, step=step.number, end=step.end, usage=usage_of(step))
+        if answer:
+            for event in self._settled(answer):
+                yield event
+        run.recorder.keep("step", step.number)
+        if stopped:
+            raise stopped
+
+    def take_back(self) -> ev.ModelRetried:
+        """Take the message back, which the model shall write anew for the reason in ``step.retry``."""
+        run, step = self._run, self.step
+        run.conversation.rewind(self._begun)
+        run.conversation.evaluated = len(run.conversation.tokens)  # all that is left has been read
+        run.attempts.again += 1
+        return run.event(ev.ModelRetried, reason=step.retry or "", discarded_tokens=step.output_tokens)
+
+    def _started(self) -> ev.StepStarted:
+        run, conversation = self._run, self._run.conversation
+        conversation.begin_answer(run.model)
+        self.step.prompt_tokens = len(conversation.tokens) - conversation.evaluated
+        return run.event(
+            ev.StepStarted,
+            step=self.step.number,
+            context_tokens=len(conversation.tokens),
+            new_tokens=self.step.prompt_tokens,
+            context_length=run.model.context_length,
+        )
+
+    def _sampled(self) -> AsyncGenerator[ParseEvent, None]:
+        run = self._run
+        return sample(
+            self.step,
+            run.model,
+            run.conversation,
+            [tool.spec for tool in run.tools.values()],
+            run.attempts.settings(),
+            run.spending.tokens_left(),
+            run.cancel,
+            run.attempts.constraint(last=self._last),
+        )
+
+    async def _found(self, found: ParseEvent) -> Sequence[ev.Event]:
+        run, answer = self._run, self._answer
+        if isinstance(found, TextDelta):
+            if answer is None:
+                return (run.event(ev.TextDelta, text=found.text),)
+            return self._shown(await answer.feed(found.text), answer)
+        if isinstance(found, ArgumentsDelta):
+            if run.screening.shows_calls:
+                return (run.event(ev.ToolCallDelta, index=found.index, text=found.text),)
+            self.step.unshown.append(found)
+        return ()
+
+    def _shown(self, text: str, answer: ScreenedText) -> list[ev.Event]:
+        """What the screens said since, and the text that they let pass."""
+        run = self._run
+        events: list[ev.Event] = [
+            run.event(ev.GuardrailChecked, **report(check)) for check in answer.take_checks()
+        ]
+        if text:
+            events.append(run.event(ev.TextDelta, text=text))
+        return events
+
+    def _settled(self, answer: ScreenedText) -> Iterator[ev.Event]:
+        """Leave in the conversation only what was shown; where that is not all, say so and end the run."""
+        run, step, stop = self._run, self.step, answer.stopped
+        if stop and stop.action == "retry" and not answer.shown and run.screening.may_retry():
+            step.retry = why(stop)
+            return
+        if stop is None and answer.shown == step.text:
+            return
+        told = ""
+        if stop:
+            told = run.screening.text("output")
+            told = f"\n\n{told}" if answer.shown else told
+            yield run.event(ev.TextDelta, text=told)
+            run.output += told
+            step.calls.clear()
+            step.malformed.clear()
+        self._keep_shown(answer.shown + told)
+        if stop:
+            raise Ended("blocked", why(stop))
+
+    def _keep_shown(self, text: str) -> None:
+        """Write the message into the conversation as it was shown; the model's own tokens stay where that is all."""
+        if text != self.step.text:
+            self.step.text = text
+            self._run.conversation.rewind(self._begun)
+            self._run.conversation.append([self.step.message], self._run.model)
