@@ -12,13 +12,19 @@ WANTED = {
     "quickstart.py": "1081",
     "own_function.py": "ipython: 3",
     "events.py": '"stop_reason":"final"',
+    "sessions.py": "found:",
+    "approval.py": "approval\npay {'sum': 700, 'to': 'Ana'}\nAna has her 700.\n",
+    "agents.py": "Oslo has 717,710 inhabitants.\n2 calls\n",
+    "many_tasks.py": "9 characters\n10 characters\n11 characters\n12 characters\n13 characters\n14 characters\n",
+    "replay.py": "It rains.\n",
 }
 
 
 @pytest.mark.parametrize("name", sorted(WANTED))
-def test_example_runs(name: str) -> None:
+def test_example_runs(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, EXAMPLES / name],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=120,

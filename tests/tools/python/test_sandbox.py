@@ -202,4 +202,5 @@ def test_files_are_limited(kernel: Kernel) -> None:
     done = kernel.run("import time\nfor i in range(9000): open(f'f{i}', 'w').close()\ntime.sleep(60)")
     assert done.state_lost
     assert "files" in done.stderr
-    assert kernel.run("import os; len(os.listdir())").stdout == "0"
+    # What is imported ahead may by now have made its own folders there.
+    assert kernel.run("import os; sum(n.startswith('f') for n in os.listdir())").stdout == "0"
