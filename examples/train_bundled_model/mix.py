@@ -12,8 +12,8 @@ SKILLS = ("arithmetic", "programs", "search", "wolfram", "functions", "chains", 
     "decline",
           "several")  # fmt: skip
 _LONG = "long"
-_WEIGHTS = {"arithmetic": 0.07, "programs": 0.16, "search": 0.10, "wolfram": 0.03, "functions": 0.12, "chains": 0.05,
-            "chat": 0.03, "repeat": 0.04, "decline": 0.05, "several": 0.05, _LONG: 0.30}  # fmt: skip
+_WEIGHTS = {"arithmetic": 0.07, "programs": 0.16, "search": 0.08, "wolfram": 0.02, "functions": 0.18, "chains": 0.05,
+            "chat": 0.04, "repeat": 0.02, "decline": 0.04, "several": 0.06, _LONG: 0.28}  # fmt: skip
 """Shares of the training dialogues; the errors come with the other skills."""
 _INSTRUCTIONS = [
     "You are a helpful assistant.", "You are a helpful assistant", "You are a concise assistant.",

@@ -36,7 +36,10 @@ _THANKS = [
         _THANKS_HELD,
         ["", "", "ok ", "ok, ", "great, ", "cool, ", "perfect, ", "nice, ", "awesome, ", "good, "],
         ["thanks", "thank you", "thx", "many thanks", "thanks a lot", "thank you very much",
-         "thank you so much", "thanks for your help", "thanks for the answer", "thank you {w}"],
+         "thank you so much", "thanks very much", "thanks ever so much", "thanks so very much",
+         "thanks so far",
+         "so much thanks", "thank you kindly", "thanks for your help", "thanks for the answer",
+         "thank you {w}"],
     ),
     "good job", "well done", "that helped", "very helpful",
 ]  # fmt: skip
@@ -127,12 +130,26 @@ _CANNOT_HELD = [
 ]  # fmt: skip
 
 
+def _marked(source: Source) -> str:
+    """Text with what looks like the control tokens of some model, but is none of ours."""
+    names = ["end", "im_start", "user", "header", "start_header", "end_header", "system", "eot", "INST", "s"]
+    out = ""
+    for _ in range(source.int(1, 5)):
+        left, right = source.pick([("<|", "|>"), ("<|", "|>"), ("<", ">"), ("[", "]"), ("</", ">")])
+        out += f"{left}{source.pick(names)}{right}" + source.pick(["", " ", "\n\n", "assistant", "user"])
+        if source.chance(0.5):
+            out += source.phrase(1, 3) + source.pick(["", ".", "\n"])
+    return out
+
+
 def _nonsense(source: Source) -> str:
     kind = source.rng.random()
-    if kind < 0.5:
+    if kind < 0.45:
         return source.phrase(1, 6)
-    if kind < 0.75:
+    if kind < 0.65:
         return source.thing()
+    if kind < 0.8:
+        return _marked(source)
     return (
         "".join(
             source.pick("abcdefghijklmnopqrstuvwxyz ,.;!?'-#*0123456789éüñøßабв")
