@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 Progress = Callable[[float], None]
 _KERNELS = 2  # at about 100 MB each; one person talks in one conversation at a time
 
+_DEMONSTRATION_TOKENS = (
+    1500  # a question: none that it can answer takes more, and on others it may not find an end
+)
+
 DEMONSTRATION = (
     "The bundled model is a small demonstration of one narrow field. For real work use a Llama 3.1 Instruct "
     "GGUF: arriero -m llama-3.1-8b-instruct.gguf"
@@ -93,7 +97,8 @@ class Session:
     def renew(self) -> None:
         """Make the agent anew from the settings, with an empty conversation."""
         settings = self.settings
-        limits = Limits(max_tokens=settings.max_tokens)
+        babble = _DEMONSTRATION_TOKENS if settings.model == BUNDLED else None
+        limits = Limits(max_tokens=settings.max_tokens or babble)
         if settings.max_steps is not None:
             limits = replace(limits, max_steps=settings.max_steps)
         self.agent = Agent(
