@@ -2,20 +2,24 @@
 
 A step is one message of the model, a call or an answer, given the true history before it. It is right if
 greedy decoding in llama.cpp writes exactly the expected text and ends it with the expected token. Names, words and
-wordings are those that training never shows.
+wordings are those that training never shows. `--grammar` decodes as an agent does, held to the tools on offer from
+where a call opens; since a grammar fixes the order of arguments, a call of a function is then right if its name and
+its arguments are.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from arriero.agent.backends.base import Sampling
+from arriero.agent.backends.base import Constraint, Sampling
 from arriero.agent.backends.llama_cpp import LlamaCppModel
+from arriero.prompts import CODE_INTERPRETER, ToolSpec
 from arriero.prompts.dialects import get_dialect
 
 from . import mix, wire
@@ -42,7 +46,7 @@ class Tally:
         return self.right / self.total if self.total else 0.0
 
 
-async def write(model: LlamaCppModel, context: Context, turns: Turns) -> str:
+async def write(model: LlamaCppModel, context: Context, turns: Turns, *, grammar: bool = False) -> str:
     """What the model writes after these turns, control tokens by name."""
     functions, builtin = wire.tools(context)
     prompt = get_dialect().render(
@@ -52,9 +56,33 @@ async def write(model: LlamaCppModel, context: Context, turns: Turns) -> str:
         date=datetime.strptime(context.date, "%d %B %Y").date(),
     )
     text = ""
-    async for token in model.generate(model.tokenize(prompt), GREEDY, max_tokens=LONGEST_STEP):
+    constraint = Constraint(offered(context)) if grammar and offered(context) else None
+    tokens = model.tokenize(prompt)
+    async for token in model.generate(tokens, GREEDY, max_tokens=LONGEST_STEP, constraint=constraint):
         text += token.text
     return text
+
+
+def offered(context: Context) -> tuple[ToolSpec, ...]:
+    """The tools of a dialogue as an agent has them."""
+    functions, builtin = wire.tools(context)
+    query = {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]}
+    code = {"type": "object", "properties": {"code": {"type": "string"}}, "required": ["code"]}
+    own = [
+        ToolSpec(name=name, parameters=code if name == CODE_INTERPRETER else query) for name in builtin or ()
+    ]
+    return (*own, *(functions or ()))
+
+
+def same(want: str, got: str, *, by_value: bool) -> bool:
+    """Whether what was written is what was expected; with ``by_value`` JSON calls may order their arguments."""
+    if want == got or not by_value or not (want.startswith("{") and got.startswith("{")):
+        return want == got
+    end = "<|eom_id|>"
+    try:
+        return got.endswith(end) and json.loads(want.removesuffix(end)) == json.loads(got.removesuffix(end))
+    except ValueError:
+        return False
 
 
 def expected(context: Context, turns: Turns) -> str:
@@ -64,7 +92,9 @@ def expected(context: Context, turns: Turns) -> str:
     return "".join(p.text for p in pieces[last:] if p.own)
 
 
-async def measure(model: LlamaCppModel, skill: str, dialogues: int, seed: str, *, odd: bool = False) -> Tally:
+async def measure(
+    model: LlamaCppModel, skill: str, dialogues: int, seed: str, *, odd: bool = False, grammar: bool = False
+) -> Tally:
     """Every step of that many held-out dialogues of the skill."""
     tally = Tally()
     source = Source(f"{seed}-{skill}", held_out=True, odd=odd)
@@ -74,9 +104,9 @@ async def measure(model: LlamaCppModel, skill: str, dialogues: int, seed: str, *
             if turn.kind in ("user", "result"):
                 continue
             want = expected(context, turns[: at + 1])
-            got = await write(model, context, turns[:at])
+            got = await write(model, context, turns[:at], grammar=grammar)
             tally.total += 1
-            if got == want:
+            if same(want, got, by_value=grammar):
                 tally.right += 1
             else:
                 tally.wrong.append((turns[at - 1].text, want, got))
@@ -96,7 +126,9 @@ async def run(options: argparse.Namespace) -> dict[str, Tally]:
     model = LlamaCppModel(options.file, n_threads=options.threads)
     try:
         return {
-            s: await measure(model, s, options.dialogues, options.seed, odd=options.odd)
+            s: await measure(
+                model, s, options.dialogues, options.seed, odd=options.odd, grammar=options.grammar
+            )
             for s in options.skill or mix.SKILLS
         }
     finally:
@@ -114,6 +146,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--odd", action="store_true", help="a harder set: names of random letters and pieces of words as well"
+    )
+    parser.add_argument(
+        "--grammar", action="store_true", help="decode as an agent does, held to the tools on offer"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--wrong", type=int, default=0, help="show up to that many wrong steps per skill")
