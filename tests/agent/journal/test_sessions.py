@@ -3,6 +3,8 @@
 import asyncio
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,22 +177,18 @@ def test_another_process_is_told_who_has_the_session(journal: Journal) -> None:
     ask(journal, "a", "x<|eot_id|>")
     session = journal.session("a").id
     journal.close()
-    ready, go = os.pipe(), os.pipe()
-    child = os.fork()
-    if child == 0:
-        Journal(journal.path).lock(session)
-        os.write(ready[1], b"1")
-        os.read(go[0], 1)
-        os._exit(0)
-    os.read(ready[0], 1)
-    try:
-        with pytest.raises(SessionBusy, match=f"in use by process {child}; wait for it to end, or fork"):
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom arriero.agent.journal import Journal\n"
+        "Journal(Path(sys.argv[1])).lock(sys.argv[2])\nprint(1, flush=True)\nsys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(journal.path), session]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == b"1\n"
+        with pytest.raises(SessionBusy, match=f"in use by process {other.pid}; wait for it to end, or fork"):
             ask(journal, "a", "y<|eot_id|>")
-    finally:
-        os.write(go[1], b"1")
-        os.waitpid(child, 0)
-        for end in (*ready, *go):
-            os.close(end)
+        other.stdin.close()
     assert ask(journal, "a", "z<|eot_id|>")[0].output == "z"
 
 
