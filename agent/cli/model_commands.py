@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from .options import CONTEXT
+from .terminal import neutral
 
 
 @click.group(context_settings=CONTEXT)
@@ -37,7 +38,7 @@ def list_models(here: bool, as_json: bool) -> None:
     names = {model.name for model in installed}
     for model in installed:
         click.echo(
-            f"{_neutral(model.name):26} here       {model.size / 1e9:7.2f} GB  {_neutral(model.reference)}"
+            f"{neutral(model.name):26} here       {model.size / 1e9:7.2f} GB  {neutral(model.reference)}"
         )
     if here:
         if not installed:
@@ -101,12 +102,12 @@ def show(model: str, template: bool, as_json: bool) -> None:
 
         told = describe(GGUFInfo.read(model_path(model)))
         if template:
-            click.echo(_neutral(told.template))
+            click.echo(neutral(told.template))
         elif as_json:
             click.echo(json.dumps(asdict(told), indent=1))
         else:
             for line in told.lines():
-                click.echo(_neutral(line))
+                click.echo(neutral(line))
 
     _told(work)
 
@@ -122,7 +123,7 @@ def verify(model: str, fix: bool) -> None:
         store = ModelStore()
         wrong = store.verify(model)
         for line in wrong:
-            click.echo(_neutral(line), err=True)
+            click.echo(neutral(line), err=True)
         if wrong and fix:
             store.discard_broken(model)
             click.echo(f"removed; arriero models pull {model} fetches them again", err=True)
@@ -180,7 +181,7 @@ class _Progress:
         rate = (done - at) / max(now - started, 1e-6)
         left = f"{(total - done) / rate:5.0f} s left" if total and rate > 0 else ""
         share = f"{done / total:4.0%} of {total / 1e9:.2f} GB" if total else f"{done / 1e9:.2f} GB"
-        line = f"{_neutral(name)}  {share}  {rate / 1e6:.1f} MB/s  {left}"
+        line = f"{neutral(name)}  {share}  {rate / 1e6:.1f} MB/s  {left}"
         if self._live:
             width = max(20, os.get_terminal_size(self._stream.fileno()).columns - 1)
             self._stream.write(f"\r\x1b[K{line[:width]}")
@@ -203,7 +204,7 @@ def _told(work: Callable[[], None]) -> None:
     try:
         work()
     except ArrieroError as error:
-        click.echo(f"error: {_neutral(str(error))}", err=True)
+        click.echo(f"error: {neutral(str(error))}", err=True)
         click.get_current_context().exit(1)
 
 
@@ -212,9 +213,3 @@ def _confirmed(model: str) -> bool:
         if sys.stdin.isatty():
             return click.confirm(f"delete {model}?", err=True)
     return False
-
-
-def _neutral(text: str) -> str:
-    from .terminal import neutral
-
-    return neutral(text)

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from .options import CONTEXT, with_options
+from .terminal import neutral
 
 if TYPE_CHECKING:
     from arriero.agent.cancellation import CancellationToken
@@ -48,7 +49,7 @@ def run(task: Path, inputs: tuple[str, ...], dry_run: bool, **options: Any) -> N
         given = _pairs(inputs)
         if dry_run:
             for name, prompt in loaded.prompts(given).items():
-                click.echo(f"--- {name}\n{_neutral(prompt)}")
+                click.echo(f"--- {name}\n{neutral(prompt)}")
             return Exit.OK
         return _run(loaded, given, _with_defaults(settings, loaded))
 
@@ -108,7 +109,7 @@ def validate(tasks: tuple[Path, ...]) -> None:
             task = _loaded(path)
         except TaskError as error:
             wrong = True
-            click.echo(_neutral(str(error)), err=True)
+            click.echo(neutral(str(error)), err=True)
         else:
             click.echo(f"{path}: {task.name}, {len(task.steps)} steps")
     click.get_current_context().exit(Exit.USAGE if wrong else Exit.OK)
@@ -142,10 +143,10 @@ def _do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
             return int(work(settings))
         except TaskError as error:
             for line in str(error).splitlines():
-                click.echo(f"error: {_neutral(line)}", err=True)
+                click.echo(f"error: {neutral(line)}", err=True)
             return Exit.USAGE
         except ArrieroError as error:
-            click.echo(f"error: {_neutral(str(error))}", err=True)
+            click.echo(f"error: {neutral(str(error))}", err=True)
             return Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
 
     finish(reporting, debug=settings.debug)
@@ -275,20 +276,20 @@ def _tell_step(result: "StepResult") -> None:
     if result.checks:
         for check in result.checks:
             if not check.ok:
-                click.echo(_neutral(f"  {check.check}: {check.detail}"), err=True)
+                click.echo(neutral(f"  {check.check}: {check.detail}"), err=True)
     elif result.error:
-        click.echo(_neutral(f"  {result.error}"), err=True)
+        click.echo(neutral(f"  {result.error}"), err=True)
 
 
 def _tell_result(result: "TaskResult") -> None:
     import json
 
     if result.status != "ok":
-        click.echo(_neutral(f"{result.status}: {result.error or 'no reason was given'}"), err=True)
+        click.echo(neutral(f"{result.status}: {result.error or 'no reason was given'}"), err=True)
         return
     output = result.output
     text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=1)
-    click.echo(_neutral(text))
+    click.echo(neutral(text))
 
 
 def _tell_batch(result: "BatchResult") -> None:
@@ -300,7 +301,7 @@ def _tell_batch(result: "BatchResult") -> None:
         click.echo(
             f"{result.ignored_lines} lines of the results could not be read and were left out", err=True
         )
-    click.echo(f"report: {_neutral(str(result.folder / 'report.html'))}")
+    click.echo(f"report: {neutral(str(result.folder / 'report.html'))}")
 
 
 def _exit_of(statuses: Any) -> "Exit":
@@ -348,9 +349,3 @@ class _ProgressLine:
         if self._live and not self._quiet:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
-
-
-def _neutral(text: str) -> str:
-    from .terminal import neutral
-
-    return neutral(text)

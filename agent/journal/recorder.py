@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arriero.agent.backends import Model, Sampling, Token
 from arriero.agent.backends.base import Constraint
+from arriero.agent.backends.wrapped import Wrapped
 from arriero.agent.conversation import Change, Conversation
 from arriero.agent.events import Event, RunFinished, ToolCallFinished
 from arriero.agent.limits import Limits
@@ -25,7 +26,7 @@ from .identity import setup_of, template_hash, versions, weights_of
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from arriero.prompts import Segment
+    pass
 
 _TITLE: Final = 200
 _MOST_EVENTS: Final = 256
@@ -313,34 +314,12 @@ class _Generated:
         return sampling is not None and replace(sampling, seed=self.sampling.seed) == self.sampling
 
 
-class _Heard:
+class _Heard(Wrapped):
     """A model whose tokens are kept; everything else about it is as it was."""
 
     def __init__(self, model: Model, recorder: JournalRecorder) -> None:
-        self._model = model
+        super().__init__(model)
         self._recorder = recorder
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    @property
-    def name(self) -> str:
-        return self._model.name
-
-    @property
-    def dialect(self) -> str:
-        return self._model.dialect
-
-    @property
-    def context_length(self) -> int:
-        return self._model.context_length
-
-    @property
-    def constrains(self) -> bool:
-        return self._model.constrains
-
-    def tokenize(self, segments: "Sequence[Segment]") -> list[int]:
-        return self._model.tokenize(segments)
 
     async def generate(
         self,
@@ -365,9 +344,6 @@ class _Heard:
                     yield token
         finally:
             self._recorder.heard(generated)
-
-    async def aclose(self) -> None:
-        await self._model.aclose()
 
 
 def _json(value: Any) -> bytes:

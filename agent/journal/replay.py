@@ -9,6 +9,7 @@ from typing import Any
 from arriero.agent.agent import Agent
 from arriero.agent.backends import FunctionModel, Model, ModelError, Sampling, Token
 from arriero.agent.backends.base import Constraint
+from arriero.agent.backends.wrapped import Wrapped
 from arriero.agent.events import (
     Event,
     RunFinished,
@@ -18,7 +19,7 @@ from arriero.agent.events import (
     ToolCallStarted,
 )
 from arriero.agent.limits import Limits
-from arriero.prompts import Segment, ToolSpec
+from arriero.prompts import ToolSpec
 from arriero.tools import ApprovalRequired, Tool, ToolContext, ToolResult
 
 from .errors import JournalError
@@ -109,37 +110,15 @@ class Divergence:
         )
 
 
-class VerifyingModel:
+class VerifyingModel(Wrapped):
     """The real model, checked token by token against what was recorded; ``divergence`` is the first difference."""
 
     def __init__(self, model: Model, generations: Sequence[Generation]) -> None:
-        self._model = model
+        super().__init__(model)
         self._generations = generations
         self.checked = 0
         self.tokens = 0
         self.divergence: Divergence | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    @property
-    def name(self) -> str:
-        return self._model.name
-
-    @property
-    def dialect(self) -> str:
-        return self._model.dialect
-
-    @property
-    def context_length(self) -> int:
-        return self._model.context_length
-
-    @property
-    def constrains(self) -> bool:
-        return self._model.constrains
-
-    def tokenize(self, segments: Sequence[Segment]) -> list[int]:
-        return self._model.tokenize(segments)
 
     async def generate(
         self,
@@ -174,9 +153,6 @@ class VerifyingModel:
                 yield token
         if number < len(recorded.ids):
             self._differs(number + 1, recorded.texts[number], None)
-
-    async def aclose(self) -> None:
-        await self._model.aclose()
 
     def _differs(self, token: int, expected: str | None, got: str | None) -> None:
         self.divergence = self.divergence or Divergence(self.checked, token, expected, got)

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
+from processes_ended import gone
 
 from arriero.agent import Agent, Limits
 from arriero.agent.backends import ScriptedModel
@@ -53,23 +54,6 @@ async def ask_until_it_runs(tool: Tool) -> ToolResult:
                 return await ask(tool)
             except ToolError:
                 await anyio.sleep(0.2)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
-
-
-def gone(*pids: int, within: float = 60.0) -> bool:
-    end = time.monotonic() + within
-    while any(map(is_running, pids)):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_calls_results_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

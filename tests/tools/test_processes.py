@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import anyio
 import process_tools
 import pytest
+from processes_ended import gone
 
 from arriero.agent import Agent
 from arriero.agent.backends import ScriptedModel
@@ -30,23 +30,6 @@ from arriero.tools import (
 
 def call(tool: Tool, **arguments: Any) -> ToolResult:
     return anyio.run(tool.run, arguments, ToolContext())
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
-
-
-def gone(*pids: int, within: float = 60.0) -> bool:
-    end = time.monotonic() + within
-    while any(map(is_running, pids)):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_values_cross_and_the_process_is_kept() -> None:
