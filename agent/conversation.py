@@ -66,6 +66,10 @@ class Conversation:
     _same: tuple[int, int] = (0, 0)
     _rewound: bool = False
     _header: tuple[Model, list[int]] | None = None
+    _offered: tuple[list[ToolSpec] | None, list[str] | None] = (None, None)
+
+    def __post_init__(self) -> None:
+        self._offered = split_builtin(self.tools)
 
     def begin_turn(self, message: Message, model: Model) -> None:
         """Append what a user says, with what the wire form puts before a first message."""
@@ -73,7 +77,7 @@ class Conversation:
         if self.tokens:
             self.append([message], model)
         else:
-            functions, builtin = split_builtin(self.tools)
+            functions, builtin = self._offered
             system = [Message(role="system", content=self.instructions)] if self.instructions else []
             segments = self.dialect.render(
                 [*system, message], tools=functions, builtin_tools=builtin, date=self.date, answer=False
@@ -228,7 +232,8 @@ class Conversation:
         begins = {mark.messages + (mark.messages == 0 and self._has_system) for mark in self.turns}
         shift = len(self.messages) - len(said)
         pending = self.pending
-        self.dialect, self.instructions, self.tools, self._header = dialect, instructions, tools, None
+        self.dialect, self.instructions, self.tools = dialect, instructions, tools
+        self._header, self._offered = None, split_builtin(tools)
         self.messages, self.tokens, self.turns, self.evaluated, self.open = [], [], [], 0, False
         for number, message in enumerate(said):
             if number + shift in begins or not self.messages:
@@ -257,5 +262,5 @@ class Conversation:
             pass
 
     def _extended(self, messages: Sequence[Message], *, answer: bool) -> list[Segment]:
-        functions, builtin = split_builtin(self.tools)
+        functions, builtin = self._offered
         return self.dialect.extend(messages, tools=functions, builtin_tools=builtin, answer=answer)

@@ -7,8 +7,10 @@ looked for.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
@@ -25,12 +27,50 @@ _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _PIECE = re.compile(r"\x00(?P<slot>\d+)\x00|(?P<marker><\|[a-z0-9_]+\|>)")
 
 
-@pass_context
-def _set_aside(context: Context, value: object) -> str:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a template makes of texts that are not known yet: segments that are always the same, and runs of plain
+    text in which a number stands for one of the texts.
+    """
+
+    parts: tuple[Segment | tuple[str | int, ...], ...]
+
+    def fill(self, texts: Sequence[str] = ()) -> list[Segment]:
+        """The segments with these texts; raises PromptError for anything that is not text."""
+        segments: list[Segment] = []
+        for part in self.parts:
+            if isinstance(part, Segment):
+                segments.append(part)
+            elif run := "".join([_text(texts[one]) if isinstance(one, int) else one for one in part]):
+                segments.append(Segment(run))
+        return segments
+
+
+class Hole:
+    """Stands in a template's values for text ``number`` of a Layout; a template can insert it and nothing else."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise PromptError("a prompt template looked at a text that it may only insert")
+
+    __bool__ = __eq__ = __str__ = __len__ = __iter__ = __getattr__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise PromptError(f"a prompt template was given {type(value).__name__} where text belongs")
-    slots: list[str] = context["slots"]
-    slots.append(_LONE_SURROGATE.sub("\ufffd", value))
+    return value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value)
+
+
+@pass_context
+def _set_aside(context: Context, value: object) -> str:
+    slots: list[str | int] = context["slots"]
+    slots.append(value.number if isinstance(value, Hole) else _text(value))
     return f"\x00{len(slots) - 1}\x00"
 
 
@@ -53,22 +93,22 @@ def _environment() -> Environment:
     return environment
 
 
-def render_segments(template: str, *, seams: bool = True, **values: Any) -> list[Segment]:
-    """Render ``templates/{template}.jinja`` to segments; runs of plain text between markers are joined.
+def lay_out(template: str, *, seams: bool = True, **values: Any) -> Layout:
+    """Render ``templates/{template}.jinja``; runs of plain text between markers are joined.
 
     With ``seams`` the template's seam markers keep runs apart; without, the text between two control tokens
     is one run, as when a reference renders to a string first. Raises PromptError where the template refuses.
     """
-    slots: list[str] = []
+    slots: list[str | int] = []
     text = _environment().get_template(f"{template}.jinja").render(slots=slots, **values)
-    segments: list[Segment] = []
-    plain: list[str] = []
+    parts: list[Segment | tuple[str | int, ...]] = []
+    plain: list[str | int] = []
 
     def flush() -> None:
-        run = "".join(plain)
+        run = tuple(one for one in plain if one != "")
         plain.clear()
         if run:
-            segments.append(Segment(run))
+            parts.append(run if any(isinstance(one, int) for one in run) else Segment("".join(map(str, run))))
 
     position = 0
     for match in _PIECE.finditer(text):
@@ -78,12 +118,17 @@ def render_segments(template: str, *, seams: bool = True, **values: Any) -> list
             plain.append(slots[int(match["slot"])])
         elif match["marker"] != SEAM:
             flush()
-            segments.append(Segment(match["marker"], special=True))
+            parts.append(Segment(match["marker"], special=True))
         elif seams:
             flush()
     plain.append(text[position:])
     flush()
-    return segments
+    return Layout(tuple(parts))
+
+
+def render_segments(template: str, *, seams: bool = True, **values: Any) -> list[Segment]:
+    """``lay_out`` with all texts among the values."""
+    return lay_out(template, seams=seams, **values).fill()
 
 
 def render_text(template: str, **values: Any) -> str:

@@ -4,9 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date as Date
+from functools import lru_cache
+from typing import NamedTuple
 
 from ..messages import BUILTIN_TOOLS, End, Message, ToolSpec
-from ..rendering import render_segments
+from ..rendering import Hole, Layout, lay_out
 from ..segments import Segment
 
 
@@ -94,7 +96,10 @@ class Dialect(ABC):
         answer: bool = True,
     ) -> list[Segment]:
         """Messages that follow a prompt rendered earlier with the same tools."""
-        opening = self.opening(tools, builtin_tools, None)
+        opening = Opening(
+            tools=None if tools is None else tuple(tools),
+            builtin_tools=None if builtin_tools is None else tuple(builtin_tools),
+        )
         return self._write([self.frame(message, opening) for message in messages], begin=False, answer=answer)
 
     def opening(
@@ -127,7 +132,35 @@ class Dialect(ABC):
         """One message with its calls written out."""
 
     def _write(self, framed: list[Framed], *, begin: bool, answer: bool) -> list[Segment]:
-        return render_segments(self.template, seams=self.seams, messages=framed, begin=begin, answer=answer)
+        segments = _framing(self.template, self.seams, begin=True).fill() if begin else []
+        for one in framed:
+            shape = _Shape(one.role, len(one.pieces), one.end, one.tag_at)
+            segments += _framing(self.template, self.seams, shape).fill(one.pieces)
+        return segments + _framing(self.template, self.seams, answer=True).fill() if answer else segments
+
+
+class _Shape(NamedTuple):
+    """All of a message that decides about what stands around its pieces."""
+
+    role: str
+    pieces: int
+    end: End
+    tag_at: int | None
+
+
+@lru_cache(maxsize=256)
+def _framing(
+    template: str, seams: bool, shape: _Shape | None = None, *, begin: bool = False, answer: bool = False
+) -> Layout:
+    """One part of a conversation as its template writes it, with holes for the message's pieces.
+
+    Templates frame each message alone, whatever stands before it and is in it, so that this is done once a shape.
+    """
+    messages = []
+    if shape:
+        pieces = tuple(map(Hole, range(shape.pieces)))
+        messages = [{"role": shape.role, "pieces": pieces, "end": shape.end, "tag_at": shape.tag_at}]
+    return lay_out(template, seams=seams, messages=messages, begin=begin, answer=answer)
 
 
 def split_builtin(specs: Iterable[ToolSpec]) -> tuple[list[ToolSpec] | None, list[str] | None]:

@@ -5,8 +5,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from arriero.prompts import PromptError, Segment
+from arriero.prompts.dialects import get_dialect
 from arriero.prompts.dialects.base import Framed
-from arriero.prompts.rendering import SEAM, render_segments, render_text
+from arriero.prompts.messages import Message
+from arriero.prompts.rendering import SEAM, Hole, lay_out, render_segments, render_text
 
 HEADER = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 
@@ -83,3 +85,25 @@ def test_segments_are_values():
     assert Segment("a") == Segment("a")
     assert Segment("a") != Segment("a", special=True)
     assert len({Segment("a"), Segment("a")}) == 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["user", "assistant", "ipython"]), st.text()), max_size=4))
+@pytest.mark.parametrize("dialect", ["llama3.1", "hf-3.1", "llama4"])
+def test_messages_framed_one_by_one_are_what_the_template_makes_of_all(dialect, said):
+    form = get_dialect(dialect)
+    messages = [Message(role=role, content=content) for role, content in said]
+    framed = [form.frame(message, form.opening(None, None, None)) for message in messages]
+    whole = render_segments(form.template, seams=form.seams, messages=framed, begin=False, answer=True)
+    assert form.extend(messages) == whole
+
+
+def test_a_template_can_insert_a_text_that_is_not_known_yet_and_not_look_at_it():
+    piece = Hole(0)
+    layout = lay_out("conversation", messages=[Framed("user", (piece,))], begin=False, answer=False)
+    assert "".join(segment.text for segment in layout.fill(["said"]) if not segment.special).endswith("said")
+    for look in (bool, str, len, lambda hole: hole == "said", lambda hole: hole.upper()):
+        with pytest.raises(PromptError, match="looked at"):
+            look(piece)
+    with pytest.raises(PromptError, match="NoneType"):
+        layout.fill([None])
