@@ -1,6 +1,6 @@
 """The weights of guards that a policy names: loaded as any other model is."""
 
-from arriero.safety.guard_model import GuardModel
+from arriero.safety.llama_guard.model import GuardModel
 from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import LLAMA_GUARD, Policy
 

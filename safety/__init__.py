@@ -17,7 +17,7 @@ from .policy import Policy, PolicyError, Rule, Streaming, Texts
 
 if TYPE_CHECKING:
     from .code_shield import CodeShield
-    from .llama_guard_screen import LlamaGuard
+    from .llama_guard import LlamaGuard
     from .prompt_guard import PromptGuard
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 # Guards are imported when they are first asked for: few programs use them, and they need more than the others.
-_GUARDS = {"CodeShield": "code_shield", "LlamaGuard": "llama_guard_screen", "PromptGuard": "prompt_guard"}
+_GUARDS = {"CodeShield": "code_shield", "LlamaGuard": "llama_guard", "PromptGuard": "prompt_guard"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,11 +15,11 @@ Factory = Callable[[Mapping[str, Any], "Policy"], Screen]
 package are missing, saying what to do; it may take its time, since it is called in a thread."""
 
 FACTORIES: Final[Mapping[str, str]] = {
-    PATTERNS: "arriero.safety.patterns:from_settings",
+    PATTERNS: "arriero.safety.patterns.screen:from_settings",
     PROVENANCE: "arriero.safety.provenance:from_settings",
-    LLAMA_GUARD: "arriero.safety.llama_guard_screen:from_settings",
-    PROMPT_GUARD: "arriero.safety.prompt_guard:from_settings",
-    CODE_SHIELD: "arriero.safety.code_shield:from_settings",
+    LLAMA_GUARD: "arriero.safety.llama_guard.screen:from_settings",
+    PROMPT_GUARD: "arriero.safety.prompt_guard.screen:from_settings",
+    CODE_SHIELD: "arriero.safety.code_shield.screen:from_settings",
 }
 """``module:function`` of each, imported when the screen is first needed."""
 

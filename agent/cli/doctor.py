@@ -60,8 +60,8 @@ def _devices(model: Model) -> list[str]:
 def _screens(settings: Settings) -> tuple[bool, list[tuple[bool, str]]]:
     """Whether every screen of the policy can be relied on, and a line for each that was tried on canaries."""
     from arriero.agent.guard_models import with_models
-    from arriero.safety.canaries import try_screens
     from arriero.safety.policy import Policy, PolicyError
+    from arriero.safety.trying import try_screens
 
     try:
         policy = with_models(Policy.named(settings.safety))

@@ -177,7 +177,7 @@ def _cells(check: "Checked") -> tuple[str, ...]:
 
 
 def _test(policy_name: str, as_json: bool) -> Exit:
-    from arriero.safety.canaries import Tried, try_screens
+    from arriero.safety.trying import Tried, try_screens
 
     tried: list[Tried] = asyncio.run(try_screens(read_policy(policy_name)))
     if as_json:
@@ -267,8 +267,7 @@ def _evaluate(
     wrong: int,
     as_json: bool,
 ) -> Exit:
-    from arriero.safety.datasets import read_cases
-    from arriero.safety.evaluation import evaluate, report
+    from arriero.safety.evaluation import evaluate, read_cases, report
     from arriero.safety.pipeline import Pipeline
 
     policy = read_policy(policy_name)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from arriero.safety.prompt_guard import PromptGuard
-from arriero.safety.prompt_guard_text import WINDOW
+from arriero.safety.prompt_guard.text import WINDOW
 
 CONFIG = {
     "architectures": ["DebertaV2ForSequenceClassification"],

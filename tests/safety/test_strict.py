@@ -10,9 +10,9 @@ from arriero.agent.events import GuardrailChecked
 from arriero.safety.policy import Policy
 from arriero.tools import tool
 
-from .tiny_deberta import HARMFUL, HARMLESS
-from .tiny_deberta import write_tiny_guard as write_prompt_guard
-from .tiny_llama_guard import write_tiny_guard as write_llama_guard
+from .llama_guard.tiny_llama_guard import write_tiny_guard as write_llama_guard
+from .prompt_guard.tiny_deberta import HARMFUL, HARMLESS
+from .prompt_guard.tiny_deberta import write_tiny_guard as write_prompt_guard
 
 ATTACK = HARMFUL[0]
 
@@ -20,7 +20,7 @@ ATTACK = HARMFUL[0]
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     """``strict``, read from a file that says where the weights are."""
-    from arriero.safety.prompt_guard import HARMFUL_CANARIES, HARMLESS_CANARIES
+    from arriero.safety.prompt_guard.screen import HARMFUL_CANARIES, HARMLESS_CANARIES
 
     folder = tmp_path_factory.mktemp("weights")
     ordinary = ("hello there", "what can you do?", "the weather is fine", "poison", "kill")

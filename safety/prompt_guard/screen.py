@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .attachments import readable
-from .base import Place, ScreenError, ScreenInput, Verdict
-from .prompt_guard_model import GET_IT, Classifier, GuardFolder, Version
-from .prompt_guard_text import OVERLAP, WINDOW, GuardTokenizer, Window, batches
-from .self_test import Canary, Proof, SelfTest
-from .settings import made_from
-from .threads import in_daemon
+from ..attachments import readable
+from ..base import Place, ScreenError, ScreenInput, Verdict
+from ..self_test import Canary, Proof, SelfTest
+from ..settings import made_from
+from ..threads import in_daemon
+from .model import GET_IT, Classifier, GuardFolder, Version
+from .text import OVERLAP, WINDOW, GuardTokenizer, Window, batches
 
 if TYPE_CHECKING:
-    from .policy import Policy
+    from ..policy import Policy
 
 THRESHOLD: Final = 0.9
 """Where llama-stack and LlamaFirewall stop a text: above it in version 1, from it on in version 2."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from .base import PLACES, Place, ScreenError
+from ..base import PLACES, Place, ScreenError
 
 Row = Mapping[str, Any]
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arriero.prompts import Message, PromptError, Segment
 
-from .base import Place, ScreenError, ScreenInput, Verdict
-from .guard_model import Greedy, GuardModel, GuardToken
-from .llama_guard import CATEGORIES, GUARD_FORMS, GuardForm, guard_prompt, parse_verdict
-from .llama_guard_turns import in_form, judged, windows
-from .self_test import Canary, Proof, SelfTest
-from .settings import made_from
+from ..base import Place, ScreenError, ScreenInput, Verdict
+from ..self_test import Canary, Proof, SelfTest
+from ..settings import made_from
+from .model import Greedy, GuardModel, GuardToken
+from .prompt import CATEGORIES, GUARD_FORMS, GuardForm, guard_prompt, parse_verdict
+from .turns import in_form, judged, windows
 
 if TYPE_CHECKING:
-    from .policy import Policy
+    from ..policy import Policy
 
 THRESHOLD: Final = 0.5
 """Where the model's own word turns from safe to unsafe."""

@@ -20,9 +20,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from .base import ScreenError
-from .code_findings import Finding
-from .threads import in_daemon
+from ..base import ScreenError
+from ..threads import in_daemon
+from .findings import Finding
 
 LONGEST: Final = 1_000_000
 """Characters of one piece of code; more is refused, since the rules may take time that grows with the square."""

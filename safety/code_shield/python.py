@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
-from .code_expressions import (
+from .expressions import (
     dotted,
     imported,
     is_put_together,
@@ -16,9 +16,9 @@ from .code_expressions import (
     option,
     text_of,
 )
-from .code_findings import Finding
-from .code_python_read import read_python
-from .code_shell import scan_shell
+from .findings import Finding
+from .python_read import read_python
+from .shell import scan_shell
 
 _NESTED: Final = 3  # python -c in a shell in Python and so on
 

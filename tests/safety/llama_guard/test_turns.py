@@ -12,11 +12,11 @@ from arriero.agent.backends.llama_cpp import LlamaCppModel
 from arriero.agent.backends.scripted import FunctionModel
 from arriero.prompts import Message
 from arriero.safety.base import ScreenError, ScreenInput
-from arriero.safety.llama_guard import GUARD_FORMS
-from arriero.safety.llama_guard_screen import LlamaGuard
-from arriero.safety.llama_guard_turns import in_form, judged, pieces, windows
+from arriero.safety.llama_guard.prompt import GUARD_FORMS
+from arriero.safety.llama_guard.screen import LlamaGuard
+from arriero.safety.llama_guard.turns import in_form, judged, pieces, windows
 
-from ..agent.backends.http.servers import LlamaServer, Vllm
+from ...agent.backends.http.servers import LlamaServer, Vllm
 from .guard_doubles import AGENT, SAFE, UNSAFE, USER, Scored, check, harmful
 from .tiny_llama_guard import write_tiny_guard
 

@@ -5,17 +5,17 @@ from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
-from .base import Place, ScreenError, ScreenInput, Verdict
-from .code_findings import Finding
-from .code_python import scan_python
-from .code_rules import LONGEST, SEMGREP_TIMEOUT, CodeShieldRules
-from .code_shell import scan_shell
-from .self_test import Canary, Proof, SelfTest
-from .settings import made_from
-from .threads import in_daemon
+from ..base import Place, ScreenError, ScreenInput, Verdict
+from ..self_test import Canary, Proof, SelfTest
+from ..settings import made_from
+from ..threads import in_daemon
+from .findings import Finding
+from .python import scan_python
+from .rules import LONGEST, SEMGREP_TIMEOUT, CodeShieldRules
+from .shell import scan_shell
 
 if TYPE_CHECKING:
-    from .policy import Policy
+    from ..policy import Policy
 
 _ADVICE: Final = (
     "install Code Shield and Semgrep anew (pip install 'arriero[codeshield]'), or leave Code Shield's rules out: "

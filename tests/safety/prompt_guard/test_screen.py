@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arriero.safety.base import Attachment, ScreenError, ScreenInput
-from arriero.safety.prompt_guard import HARMFUL_CANARIES, HARMLESS_CANARIES, PromptGuard
-from arriero.safety.prompt_guard_model import GuardFolder, padded
-from arriero.safety.prompt_guard_text import OVERLAP, WINDOW, GuardTokenizer, batches, window_bounds
+from arriero.safety.prompt_guard.model import GuardFolder, padded
+from arriero.safety.prompt_guard.screen import HARMFUL_CANARIES, HARMLESS_CANARIES, PromptGuard
+from arriero.safety.prompt_guard.text import OVERLAP, WINDOW, GuardTokenizer, batches, window_bounds
 
 from .tiny_deberta import HARMFUL, HARMLESS, config, graph, random_weights, write_tiny_guard
 
@@ -393,7 +393,7 @@ def test_logits_are_those_of_transformers(folder):
     pytest.importorskip(
         "transformers", reason="transformers is not installed; it is only for this comparison"
     )
-    from arriero.safety.prompt_guard_model import TransformersClassifier
+    from arriero.safety.prompt_guard.model import TransformersClassifier
 
     ours, tokenizer = PromptGuard(folder, threads=1)._loaded()
     theirs = TransformersClassifier(folder)

@@ -11,8 +11,8 @@ import pytest
 
 from arriero.prompts import Message
 from arriero.safety.base import PLACES, Place, ScreenError, ScreenInput, Verdict
-from arriero.safety.keys import keys, known_values
-from arriero.safety.patterns import (
+from arriero.safety.patterns.keys import keys, known_values
+from arriero.safety.patterns.screen import (
     CONTROL_TOKENS,
     EXFILTRATION,
     HIDDEN_TEXT,
@@ -218,7 +218,7 @@ def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
 
 
 def test_the_page_shows_what_follows_from_a_finding() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "safety.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "safety.md").read_text("utf-8")
     words = {"allow": "noted", "ask": "asks"}
     for kind in (CONTROL_TOKENS, HIDDEN_TEXT, SECRET, EXFILTRATION):
         row = next(line for line in page.splitlines() if line.startswith(f"| `{kind.category}` |"))

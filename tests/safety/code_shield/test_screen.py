@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arriero.safety.base import ScreenError, ScreenInput
-from arriero.safety.code_python import scan_python
-from arriero.safety.code_python_read import read_python
-from arriero.safety.code_rules import LONGEST, CodeShieldRules
-from arriero.safety.code_shell import scan_shell
-from arriero.safety.code_shield import CodeShield, from_settings
+from arriero.safety.code_shield.python import scan_python
+from arriero.safety.code_shield.python_read import read_python
+from arriero.safety.code_shield.rules import LONGEST, CodeShieldRules
+from arriero.safety.code_shield.screen import CodeShield, from_settings
+from arriero.safety.code_shield.shell import scan_shell
 from arriero.safety.policy import Policy
 
 

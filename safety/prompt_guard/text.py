@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from .base import ScreenError
+from ..base import ScreenError
 
 WINDOW: Final = 512
 """Tokens that Prompt Guard was trained to read at once, the two that frame every text included (model card)."""

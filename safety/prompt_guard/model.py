@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import ScreenError
+from ..base import ScreenError
 
 Version = Literal[1, 2]
 Logits = NDArray[np.float32]

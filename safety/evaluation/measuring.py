@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 from arriero.prompts import Message
 
-from .base import Place, ScreenInput
+from ..base import Place, ScreenInput
+from ..pipeline import Pipeline
 from .datasets import Case
-from .pipeline import Pipeline
 
 ROLES: Final[dict[Place, tuple[Literal["user", "assistant", "ipython"], str]]] = {
     "input": ("user", "user"),

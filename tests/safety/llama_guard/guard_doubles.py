@@ -9,7 +9,7 @@ from arriero.agent.backends.base import TopToken
 from arriero.agent.backends.scripted import FunctionModel
 from arriero.prompts import Message
 from arriero.safety.base import ScreenInput
-from arriero.safety.llama_guard_screen import LlamaGuard
+from arriero.safety.llama_guard.screen import LlamaGuard
 
 SAFE, UNSAFE = "safe<|eot_id|>", "unsafe\nS1,S10<|eot_id|>"
 USER, AGENT = Message(role="user", content="Hello?"), Message(role="assistant", content="Hi.")

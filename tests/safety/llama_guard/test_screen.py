@@ -11,9 +11,9 @@ from arriero.agent.backends.base import TopToken
 from arriero.agent.backends.scripted import FunctionModel
 from arriero.prompts import Message, ToolCall
 from arriero.safety.base import PLACES, Attachment, ScreenError, ScreenInput
-from arriero.safety.guard_model import Greedy
-from arriero.safety.llama_guard import GUARD_FORMS
-from arriero.safety.llama_guard_screen import LlamaGuard, from_settings
+from arriero.safety.llama_guard.model import Greedy
+from arriero.safety.llama_guard.prompt import GUARD_FORMS
+from arriero.safety.llama_guard.screen import LlamaGuard, from_settings
 from arriero.safety.policy import Policy
 
 from .guard_doubles import AGENT, SAFE, UNSAFE, USER, Scored, check, guard, harmful

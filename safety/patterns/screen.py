@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .base import ACTIONS, ALLOW, PLACES, Action, Place, ScreenError, ScreenInput, Verdict
+from ..base import ACTIONS, ALLOW, PLACES, Action, Place, ScreenError, ScreenInput, Verdict
+from ..policy import PATTERNS, Policy
 from .hidden_text import hidden_text
 from .keys import keys, known_values, settled
 from .links import ENDS_ADDRESS, links_with_data
-from .policy import PATTERNS, Policy
 
 MAX_CHARS: Final[Mapping[Place, int]] = {
     "input": 10_000_000,

@@ -7,8 +7,8 @@ import anyio
 import pytest
 
 from arriero.safety.base import ScreenError, Verdict
-from arriero.safety.datasets import Case, DatasetError, read_cases
-from arriero.safety.evaluation import Judged, Rates, evaluate, latency, report, wilson
+from arriero.safety.evaluation.datasets import Case, DatasetError, read_cases
+from arriero.safety.evaluation.measuring import Judged, Rates, evaluate, latency, report, wilson
 from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import Policy
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from .code_findings import Finding
+from .findings import Finding
 
 
 @dataclass(frozen=True, slots=True)

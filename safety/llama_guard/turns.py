@@ -7,9 +7,9 @@ from typing import Final
 
 from arriero.prompts import Message, Role
 
-from .attachments import readable
-from .base import Place, ScreenError, ScreenInput
-from .llama_guard import GuardForm
+from ..attachments import readable
+from ..base import Place, ScreenError, ScreenInput
+from .prompt import GuardForm
 
 _ROLES: Final[dict[Place, Role]] = {"input": "user", "tool_result": "ipython"}
 _OVERLAP: Final = 1_000

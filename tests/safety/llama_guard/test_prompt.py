@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arriero.prompts import Message, PromptError
-from arriero.safety.llama_guard import CATEGORIES, GUARD_FORMS, REFUSAL, guard_prompt, parse_verdict
+from arriero.safety.llama_guard.prompt import CATEGORIES, GUARD_FORMS, REFUSAL, guard_prompt, parse_verdict
 
 USER = Message(role="user", content="hi")
 ASSISTANT = Message(role="assistant", content="hello")
