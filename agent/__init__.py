@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agent import DEFAULT_INSTRUCTIONS, Agent, ConfigError
-    from .approval import ApprovalRules
+    from .approval import ApprovalRules, Refused
     from .cancellation import CancellationToken
     from .context import DropToolOutputs, SummariseTurns
     from .conversation import Conversation
@@ -28,6 +28,7 @@ _HOME = {
     "Limits": ".limits",
     "OutputError": ".output",
     "OutputReader": ".outputs",
+    "Refused": ".approval",
     "ReplayModel": ".journal.replay",
     "RunResult": ".result",
     "Session": ".journal",
@@ -46,6 +47,7 @@ __all__ = [
     "Limits",
     "OutputError",
     "OutputReader",
+    "Refused",
     "ReplayModel",
     "RunResult",
     "Session",

@@ -2,11 +2,26 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-Approve = Callable[[str, dict[str, Any]], bool | Awaitable[bool | None] | None]
-"""Decides a call that needs approval: True runs it, False refuses it, None leaves it undecided."""
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """False with a reason, which the model is told; it is false itself."""
+
+    reason: str
+
+    def __bool__(self) -> bool:
+        return False
+
+
+Answer = bool | Refused | None
+"""True runs a call, False or Refused refuses it, None leaves it undecided."""
+
+Approve = Callable[[str, dict[str, Any]], Answer | Awaitable[Answer]]
+"""Decides a call that needs approval, by the tool's name and the arguments."""
 
 Decision = Literal["allow", "deny", "ask"]
 
@@ -41,7 +56,7 @@ class ApprovalRules:
             (said for pattern, said in self.rules.items() if fnmatchcase(shown, _whole(pattern))), None
         )
 
-    def __call__(self, name: str, arguments: dict[str, Any]) -> bool | Awaitable[bool | None] | None:
+    def __call__(self, name: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
         decision = self.decide(name, arguments)
         if decision in ("allow", "deny"):
             return decision == "allow"

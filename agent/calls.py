@@ -17,7 +17,7 @@ from arriero.tools._results import as_result, whole_text
 from arriero.tools.arguments import argument_error, given
 from arriero.tools.threads import in_thread
 
-from .approval import ApprovalRules
+from .approval import Answer, ApprovalRules, Refused
 from .approval import Approve as Approve
 from .cancellation import CancellationToken, RunCancelled
 from .events import ArtifactRef
@@ -30,7 +30,7 @@ _GRACE = 1.0  # seconds that a cancelled tool has to clean up
 _MOST_PIECES = 10_000  # of output that wait to be shown
 
 _TOLD = "\n\nNote: this call has now given the same result {times} times; do not repeat it."
-_REFUSED = "Error: {name} was not run: the user did not allow this call."
+_REFUSED = "Error: {name} was not run: the user did not allow this call{why}"
 _WAITING = "Error: {name} was not run: the call needs the user's approval{why}"
 _UNKNOWN_WHY = "the program ended while this call ran, and it may have taken effect"
 _UNKNOWN = (
@@ -176,7 +176,8 @@ async def _decided(call: ToolCall, service: Service, context: ToolContext, ask: 
         text = _WAITING.format(name=call.name, why=f": {why}" if why else "")
         return Served(call, ToolResult(text, error=True), undecided=True, why=why)
     if not decision:
-        text = (_UNKNOWN if unknown else _REFUSED).format(name=call.name)
+        why = f" and said why: {decision.reason}" if isinstance(decision, Refused) else "."
+        text = (_UNKNOWN if unknown else _REFUSED).format(name=call.name, why=why)
         return Served(call, ToolResult(text, error=True))
     try:
         return Served(call, await _bounded(call, tool, service, replace(context, approved=True)))
@@ -191,7 +192,7 @@ def _asks(call: ToolCall, tool: Tool, service: Service) -> bool:
     return said in ("deny", "ask") or (said is None and tool.needs_approval(call.arguments))
 
 
-async def _decision(call: ToolCall, service: Service, *, unknown: bool) -> bool | None:
+async def _decision(call: ToolCall, service: Service, *, unknown: bool) -> Answer:
     approve = service.approve
     if isinstance(approve, ApprovalRules) and approve.decide(call.name, call.arguments) == "deny":
         return False

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from arriero.agent import Agent, Limits
+from arriero.agent import Agent, Limits, Refused
 from arriero.agent.backends import ScriptedModel
 from arriero.agent.events import ApprovalRequested, Event, RunFinished
 from arriero.prompts import ToolSpec
@@ -85,18 +85,23 @@ def test_calls_after_an_undecided_one_are_answered_too() -> None:
     [
         (True, [7], "paid"),
         (False, [], "Error: pay was not run: the user did not allow this call."),
+        (
+            Refused("too dear"),
+            [],
+            "Error: pay was not run: the user did not allow this call and said why: too dear",
+        ),
     ],
 )
 @pytest.mark.parametrize("is_async", [False, True])
-def test_approve_decides(decision: bool, paid: list[int], told: str, is_async: bool) -> None:
+def test_approve_decides(decision: bool | Refused, paid: list[int], told: str, is_async: bool) -> None:
     asked: list[tuple[str, dict[str, Any]]] = []
     called: list[int] = []
 
-    def approve(name: str, arguments: dict[str, Any]) -> bool:
+    def approve(name: str, arguments: dict[str, Any]) -> bool | Refused:
         asked.append((name, arguments))
         return decision
 
-    async def approve_later(name: str, arguments: dict[str, Any]) -> bool:
+    async def approve_later(name: str, arguments: dict[str, Any]) -> bool | Refused:
         return approve(name, arguments)
 
     @tool(approval=lambda arguments: arguments["sum"] > 5)
