@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from arriero.prompts import Message, PromptError, Segment
@@ -90,32 +90,19 @@ class GuardForm:
     parts_apart: bool = False
 
 
+_HF_1B = GuardForm(
+    "hf-1b", "alternate", 13, close=" ", strip=True, own_categories=True, exclusions=True, parts_apart=True
+)
+_STACK_8B = GuardForm("stack-8b", "shield", 14, answer="\n\n", exclusions=True, separate=True)
+
 GUARD_FORMS: dict[str, GuardForm] = {
     form.name: form
     for form in (
         GuardForm("hf-8b", "alternate", 14, lead=" ", strip=True),
-        GuardForm(
-            "hf-1b",
-            "alternate",
-            13,
-            close=" ",
-            strip=True,
-            own_categories=True,
-            exclusions=True,
-            parts_apart=True,
-        ),
-        GuardForm(
-            "hf-11b-vision",
-            "alternate",
-            13,
-            close=" ",
-            strip=True,
-            own_categories=True,
-            exclusions=True,
-            parts_apart=True,
-        ),
-        GuardForm("stack-8b", "shield", 14, answer="\n\n", exclusions=True, separate=True),
-        GuardForm("stack-1b", "shield", 13, answer="\n\n", exclusions=True, separate=True),
+        _HF_1B,
+        replace(_HF_1B, name="hf-11b-vision"),
+        _STACK_8B,
+        replace(_STACK_8B, name="stack-1b", hazards=13),
         GuardForm("cookbook", "position", 14, gap=" ", close=" ", name_end=". ", own_categories=True),
     )
 }

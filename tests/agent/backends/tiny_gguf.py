@@ -4,7 +4,8 @@ The vocabulary is byte-level with a few merges and all Llama 3 control tokens. W
 ``successors``, such that every token is followed by the one it names: a model with a script.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ CONTROL = (
 )  # fmt: skip
 NORMAL_TYPE, CONTROL_TYPE = 1, 3
 WIDTH, LAYERS, HEADS, KV_HEADS, INNER = 128, 2, 4, 2, 128
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a Llama model."""
+
+    width: int = WIDTH
+    layers: int = LAYERS
+    heads: int = HEADS
+    kv_heads: int = KV_HEADS
+    inner: int = INNER
 
 
 def byte_alphabet() -> list[str]:
@@ -57,21 +69,41 @@ def write_tiny_gguf(
 ) -> Path:
     """Write a model of two layers to ``path`` and return it."""
     plain, merges = vocabulary()
-    tokens = [*plain, *control]
+    return write_llama(
+        path,
+        _weights(len(plain), len(plain) + len(control), successors, seed) if weights else {},
+        plain=plain,
+        merges=merges,
+        control=control,
+        control_type=control_type,
+        context_length=context_length,
+        metadata=metadata,
+    )
+
+
+def write_llama(
+    path: Path,
+    weights: Mapping[str, Any],
+    *,
+    plain: Sequence[str],
+    merges: Sequence[str],
+    control: Sequence[str] = CONTROL,
+    control_type: int = CONTROL_TYPE,
+    shape: Shape = Shape(),
+    name: str = "tiny",
+    context_length: int = 8192,
+    metadata: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a model with these weights to ``path`` and return it; its tokens are ``plain``, then ``control``."""
     writer = GGUFWriter(path, "llama")
-    _write_header(writer, context_length, len(tokens))
-    writer.add_token_list(tokens)
-    writer.add_token_merges(merges)
-    writer.add_token_types([NORMAL_TYPE] * len(plain) + [control_type] * len(control))
-    if "<|begin_of_text|>" in control:
-        writer.add_bos_token_id(len(plain) + control.index("<|begin_of_text|>"))
-    if "<|eot_id|>" in control:
-        writer.add_eos_token_id(len(plain) + control.index("<|eot_id|>"))
+    writer.add_name(name)
+    writer.add_context_length(context_length)
+    _write_shape(writer, shape)
+    _write_vocabulary(writer, plain, merges, control, control_type)
     for key, value in (metadata or {}).items():
         (writer.add_string if isinstance(value, str) else writer.add_uint32)(key, value)
-    if weights:
-        for name, array in _weights(len(plain), len(tokens), successors, seed).items():
-            writer.add_tensor(name, array.astype(np.float32))
+    for tensor, array in weights.items():
+        writer.add_tensor(tensor, array.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -79,21 +111,35 @@ def write_tiny_gguf(
     return path
 
 
-def _write_header(writer: GGUFWriter, context_length: int, n_tokens: int) -> None:
-    writer.add_name("tiny")
-    writer.add_context_length(context_length)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(INNER)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
+def _write_shape(writer: GGUFWriter, shape: Shape) -> None:
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.inner)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_rope_dimension_count(shape.width // shape.heads)
     writer.add_rope_freq_base(500000.0)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(n_tokens)
+
+
+def _write_vocabulary(
+    writer: GGUFWriter,
+    plain: Sequence[str],
+    merges: Sequence[str],
+    control: Sequence[str],
+    control_type: int,
+) -> None:
+    writer.add_vocab_size(len(plain) + len(control))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("llama-bpe")
     writer.add_add_bos_token(True)
+    writer.add_token_list([*plain, *control])
+    writer.add_token_merges(merges)
+    writer.add_token_types([NORMAL_TYPE] * len(plain) + [control_type] * len(control))
+    if "<|begin_of_text|>" in control:
+        writer.add_bos_token_id(len(plain) + control.index("<|begin_of_text|>"))
+    if "<|eot_id|>" in control:
+        writer.add_eos_token_id(len(plain) + control.index("<|eot_id|>"))
 
 
 def _weights(n_plain: int, n_tokens: int, successors: Mapping[int, int] | None, seed: int) -> dict[str, Any]:

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from gguf import GGUFWriter, TokenType
 
-CONTROL = (
-    "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
-    "<|eom_id|>", "<|eot_id|>", "<|python_tag|>",
-)  # fmt: skip
+from ...agent.backends.tiny_gguf import CONTROL, Shape, byte_alphabet, write_llama
+
 HARMFUL_WORDS = ("kill", "bomb", "poison", "vermin", "die")
-WIDTH, HEADS, KV_HEADS, INNER = 64, 2, 1, 32
+SHAPE = Shape(width=64, layers=1, heads=2, kv_heads=1, inner=32)
+WIDTH, INNER = SHAPE.width, SHAPE.inner
 _HARM, _FOUND = 0, 1  # dimensions: of the words, and of what attention finds
 _STEPS = 2  # first of the dimensions of the tokens that an answer is made of
 
@@ -29,65 +27,34 @@ def write_tiny_guard(
     context_length: int = 8192,
 ) -> Path:
     """Write a guard that finds texts with one of ``harmful`` unsafe (S1); or one that ``always`` says the same."""
-    words = [*harmful, "safe", "unsafe", "\n\n"]
-    tokens, merges = _vocabulary(words)
-    ids = {token: index for index, token in enumerate(tokens)}
-    writer = GGUFWriter(path, "llama")
-    _header(writer, context_length, len(tokens))
-    writer.add_token_list(tokens)
-    writer.add_token_merges(merges)
-    control = [TokenType.CONTROL if token in CONTROL else TokenType.NORMAL for token in tokens]
-    writer.add_token_types(control)
-    writer.add_bos_token_id(ids["<|begin_of_text|>"])
-    writer.add_eos_token_id(ids["<|eot_id|>"])
-    for name, array in _weights(ids, [_spelt(word) for word in harmful], always).items():
-        writer.add_tensor(name, array.astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def _alphabet() -> list[str]:
-    """GPT-2's printable stand-in for each byte."""
-    kept = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    moved = iter(range(256, 512))
-    return [chr(byte) if byte in kept else chr(next(moved)) for byte in range(256)]
+    plain, merges = _vocabulary([*harmful, "safe", "unsafe", "\n\n"])
+    ids = {token: index for index, token in enumerate([*plain, *CONTROL])}
+    return write_llama(
+        path,
+        _weights(ids, [_spelt(word) for word in harmful], always),
+        plain=plain,
+        merges=merges,
+        shape=SHAPE,
+        name="tiny Llama Guard",
+        context_length=context_length,
+    )
 
 
 def _spelt(word: str) -> str:
-    alphabet = _alphabet()
+    alphabet = byte_alphabet()
     return "".join(alphabet[byte] for byte in word.encode())
 
 
 def _vocabulary(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tokens and merges: all bytes, the words, and what they are built up from."""
-    tokens, merges = _alphabet(), []
+    """Plain tokens and merges: all bytes, the words, and what they are built up from."""
+    tokens, merges = byte_alphabet(), []
     for word in map(_spelt, words):
         for end in range(2, len(word) + 1):
             merge = f"{word[: end - 1]} {word[end - 1]}"
             if merge not in merges:
                 merges.append(merge)
                 tokens.append(word[:end])
-    return [*tokens, *CONTROL], merges
-
-
-def _header(writer: GGUFWriter, context_length: int, n_tokens: int) -> None:
-    writer.add_name("tiny Llama Guard")
-    writer.add_context_length(context_length)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(INNER)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
-    writer.add_rope_freq_base(500000.0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(n_tokens)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("llama-bpe")
-    writer.add_add_bos_token(True)
+    return tokens, merges
 
 
 def _weights(ids: dict[str, int], harmful: Sequence[str], always: str | None) -> dict[str, np.ndarray]:
@@ -111,7 +78,7 @@ def _weights(ids: dict[str, int], harmful: Sequence[str], always: str | None) ->
     output[ids["unsafe"]] += embedding[ids[blank]] * 4 + np.eye(WIDTH)[_FOUND] * 4
     if always is not None:
         output[ids[always]] += embedding[ids[blank]] * 4
-    kv_width = WIDTH // HEADS * KV_HEADS
+    kv_width = WIDTH // SHAPE.heads * SHAPE.kv_heads
     value, back = np.zeros((kv_width, WIDTH)), np.zeros((WIDTH, WIDTH))
     value[0, _HARM], back[_FOUND, 0] = 1, 30
     return {
