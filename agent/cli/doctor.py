@@ -32,7 +32,7 @@ def examine(settings: Settings) -> Exit:
         say(bad, f"model: {error}")
     from arriero.tools.python import Sandbox
 
-    report = load(lambda: Sandbox.probe(settings.sandbox))
+    report = load(lambda: Sandbox.probe(settings.sandbox, settings.python))
     ready = ready and report.level is not None
     unsafe = report.level in (None, "unsafe-none")
     say(bad if unsafe else note if report.reason else good, report.line)

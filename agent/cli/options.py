@@ -86,6 +86,12 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
         help="Level of the sandbox that Python runs in.",
     ),
     click.option(
+        "--python",
+        envvar="ARRIERO_PYTHON",
+        metavar="PATH",
+        help="Run code in this Python or virtual environment, with its packages; it needs ipykernel.",
+    ),
+    click.option(
         "--unsafe-no-sandbox",
         is_flag=True,
         help="Run the model's Python with all your rights. Only inside a container of your own.",

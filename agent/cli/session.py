@@ -259,8 +259,10 @@ class Session:
     def _make_python(self) -> tuple[Tool | None, str]:
         from arriero.tools.python import PythonTool, Sandbox
 
-        report = Sandbox.probe(self.settings.sandbox)
+        report = Sandbox.probe(self.settings.sandbox, self.settings.python)
         self.sandbox_line = report.line
+        if report.level is None and self.settings.python is not None:
+            raise NotReady(report.line)
         if report.level is None:
             return None, report.line
         if report.level == "unsafe-none":
@@ -268,7 +270,8 @@ class Session:
             sys.stderr.write(f"WARNING: {report.line}\n")
         elif report.reason:
             self.hints.append(report.line)
-        return PythonTool(level=self.settings.sandbox, spare=False, kernels=_KERNELS), ""
+        level, python = self.settings.sandbox, self.settings.python
+        return PythonTool(level=level, python=python, spare=False, kernels=_KERNELS), ""
 
     def _make_search(self) -> tuple[Tool | None, str]:
         from arriero.tools.search import PROVIDER_VARIABLE, from_env, help_for, options_from_env

@@ -33,7 +33,7 @@ class Settings:
     ``model`` is a GGUF file, ``bundled``, or ``script:FILE`` (see ``script``). ``tools`` holds keys of TOOLS;
     None offers those of UNASKED that work here. ``docs`` is a folder to search, ``files`` come with the first
     question. ``mcp`` are files that name MCP servers, ``approve`` patterns of calls that need no asking,
-    ``safety`` a policy's name or file.
+    ``safety`` a policy's name or file, ``python`` the interpreter that the model's code runs in.
     ``context`` is in tokens; ``parallel`` conversations are decoded at once. ``session`` is gone on with or begun;
     without ``journal`` nothing is kept. ``quiet`` hides tools and notices.
     """
@@ -57,6 +57,7 @@ class Settings:
     safe_search: "SafeSearch | None" = None
     freshness: "Freshness | None" = None
     sandbox: SandboxLevel = "auto"
+    python: str | None = None
     session: str | None = None
     journal: bool = True
     json: bool = False

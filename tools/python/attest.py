@@ -39,7 +39,9 @@ def missing_walls(frame: dict[str, Any], child: Child) -> list[str]:
         open_families += [name for name in ("unix", "inet") if inner.get(name) is not False]
     missing += [f"sockets of family {name} open" for name in open_families]
     extra = (
-        set(outer.get("environment") or ["?"]) - set(plan.environment(child.places)) - _OF_PYTHON_AND_BWRAP
+        set(outer.get("environment") or ["?"])
+        - set(plan.environment(child.places, child.variant.python))
+        - _OF_PYTHON_AND_BWRAP
     )
     if extra:
         missing.append(f"environment has {sorted(extra)}")

@@ -5,14 +5,14 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from . import plan
 from .errors import SandboxUnavailable
+from .interpreter import Interpreter
 from .limits import SandboxLimits
-from .plan import LIBRARIES, SETTINGS, Places, Variant, environment, python_roots, work_directory
+from .plan import LIBRARIES, SETTINGS, Places, Variant, environment, work_directory
 
 _PROC_HIDDEN = ("keys", "key-users", "kallsyms", "modules", "timer_list", "sched_debug", "latency_stats")
 _USER = 1000
@@ -36,9 +36,9 @@ def program() -> tuple[str, frozenset[str]]:
     return path, frozenset(word for word in shown.stdout.split() if word.startswith("--"))
 
 
-def places() -> Places:
+def places(python: Interpreter) -> Places:
     """Where things are inside."""
-    return Places(work=work_directory(), tmp="/tmp", home="/home/user", sockets="/tmp/.k")  # noqa: S108
+    return Places(work=work_directory(python), tmp="/tmp", home="/home/user", sockets="/tmp/.k")  # noqa: S108
 
 
 def memory_file(data: bytes) -> int:
@@ -51,7 +51,7 @@ def memory_file(data: bytes) -> int:
 
 def arguments(variant: Variant, limits: SandboxLimits, uid: int | None) -> tuple[list[str], list[int]]:
     """bwrap's options and the descriptors that they name, which the caller passes on and closes."""
-    inside = places()
+    inside = places(variant.python)
     descriptors: list[int] = []
 
     def content(text: str, path: str) -> list[str]:
@@ -67,7 +67,12 @@ def arguments(variant: Variant, limits: SandboxLimits, uid: int | None) -> tuple
         options += ["--as-pid-1"]
     else:
         options += [word for cap in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{cap}")]
-    options += [*_system(), *_proc_and_dev(variant), *_writable(inside, limits, variant), *_interpreter()]
+    options += [
+        *_system(),
+        *_proc_and_dev(variant),
+        *_writable(inside, limits, variant),
+        *_interpreter(variant.python),
+    ]
     user = uid if uid is not None else _USER
     options += content(
         f"root:x:0:0::/:/bin/false\nuser:x:{user}:{user}::{inside.home}:/bin/sh\n", "/etc/passwd"
@@ -80,7 +85,7 @@ def arguments(variant: Variant, limits: SandboxLimits, uid: int | None) -> tuple
         if os.path.exists(path):
             options += ["--ro-bind-try", os.path.realpath(path), path]
     options += ["--clearenv"]
-    for name, value in environment(inside).items():
+    for name, value in environment(inside, variant.python).items():
         options += ["--setenv", name, value]
     # bwrap leaves / and /dev writable without a size.
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", inside.work]
@@ -129,17 +134,17 @@ def _writable(inside: Places, limits: SandboxLimits, variant: Variant) -> Iterat
         yield from ("--perms", mode, "--size", str(size * 2**20), "--tmpfs", path)
 
 
-def _interpreter() -> Iterator[str]:
+def _interpreter(python: Interpreter) -> Iterator[str]:
     # After the tmpfs mounts, because an environment may lie below /tmp or a home.
     made = {"/", "/tmp", "/usr", "/home", "/home/user", "/dev", "/etc", "/proc"}  # noqa: S108 - inside
-    for _, name in python_roots():
+    for _, name in python.roots():
         for parent in reversed(PurePosixPath(name).parents):
             if str(parent) not in made and not any(
-                str(parent).startswith(root + "/") for _, root in python_roots()
+                str(parent).startswith(root + "/") for _, root in python.roots()
             ):
                 made.add(str(parent))
                 yield from ("--perms", "0755", "--dir", str(parent))
-    for real, name in python_roots():
+    for real, name in python.roots():
         yield from ("--ro-bind", real, name)
 
 
@@ -151,4 +156,4 @@ def command(variant: Variant, limits: SandboxLimits, uid: int | None) -> tuple[l
     path, _ = program()
     options, descriptors = arguments(variant, limits, uid)
     descriptors.append(memory_file(b"".join(option.encode() + b"\0" for option in options)))
-    return [path, "--args", str(descriptors[-1]), "--", sys.executable], descriptors
+    return [path, "--args", str(descriptors[-1]), "--", variant.python.executable], descriptors

@@ -1,13 +1,14 @@
 """A started sandbox with the thread that it lives in, and the one that waits, warm, for whoever comes next."""
 
-import importlib.util
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from .errors import SandboxBroken
+from .interpreter import Named
 from .levels import Wanted, choose, report
 from .limits import SandboxLimits
 from .plan import UNSAFE
@@ -21,25 +22,39 @@ Result = TypeVar("Result")
 PRELOAD = ("numpy", "matplotlib.pyplot")
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What every sandbox of a kind has in common.
+
+    ``python`` names the interpreter, as ``interpreter.find`` takes it; ``preload`` are modules to import before the
+    first cell, where they are installed.
+    """
+
+    limits: SandboxLimits = field(default_factory=SandboxLimits)
+    level: Wanted = "auto"
+    python: Named = None
+    preload: tuple[str, ...] = PRELOAD
+
+
 class Held:
     """A session and the thread that it was made in and lives with; making one begins its start.
 
     ``last`` is its latest cell, ``furnished`` whether the files that the caller gave have been put there.
     """
 
-    def __init__(self, limits: SandboxLimits, level: Wanted, preload: tuple[str, ...]) -> None:
+    def __init__(self, kind: Kind) -> None:
         self._worker = Worker("arriero-sandbox")
         self._closed = False
         self.furnished = False
         self.last: Future[Execution] | None = None
         self.session: Session | None = None
-        self.started: Future[None] = self._worker.submit(lambda: self._start(limits, level, preload))
+        self.started: Future[None] = self._worker.submit(lambda: self._start(kind))
 
-    def _start(self, limits: SandboxLimits, level: Wanted, preload: tuple[str, ...]) -> None:
-        variant = choose(level)
+    def _start(self, kind: Kind) -> None:
+        variant = choose(kind.level, kind.python)
         if variant.level == UNSAFE:
-            log.warning("%s", report(level).line)
-        self.session = Session(Child(variant, limits, preload=preload, probe=False), limits)
+            log.warning("%s", report(kind.level).line)
+        self.session = Session(Child(variant, kind.limits, preload=kind.preload, probe=False), kind.limits)
         if self._closed:
             self.session.kill("closed")
         self.session.start()
@@ -79,17 +94,11 @@ class Warm:
     """Makes sandboxes of one kind, and has one ready before it is asked for.
 
     With ``keep``, ``refill`` starts the next one when the last was taken; without, only ``prestart`` does. It costs
-    about 100 MB of memory while it waits. ``preload`` names modules to import in it, where they are installed.
+    about 100 MB of memory while it waits.
     """
 
-    def __init__(
-        self, limits: SandboxLimits, level: Wanted = "auto", preload: tuple[str, ...] = PRELOAD, *, keep: bool
-    ) -> None:
-        self.limits = limits
-        self._level: Wanted = level
-        self._preload = tuple(
-            name for name in preload if importlib.util.find_spec(name.split(".")[0]) is not None
-        )
+    def __init__(self, kind: Kind, *, keep: bool) -> None:
+        self.kind = kind
         self._keep = keep
         self._ready: Held | None = None
         self._closed = False
@@ -98,7 +107,7 @@ class Warm:
         """Begin to start one, unless one is there."""
         if not self._closed and (self._ready is None or not self._ready.usable()):
             self._discard()
-            self._ready = Held(self.limits, self._level, self._preload)
+            self._ready = Held(self.kind)
 
     def refill(self) -> None:
         """``prestart``, where the next one is to be kept ready."""
@@ -112,7 +121,7 @@ class Warm:
             return held
         if held is not None:
             held.close()
-        return Held(self.limits, self._level, self._preload)
+        return Held(self.kind)
 
     def close(self) -> "Future[None] | None":
         """End the one that waits, for good; the future is done when nothing is left of it."""

@@ -47,8 +47,8 @@ def run(connection_file: str, config: Mapping[str, Any], before_code: Callable[[
     app.start()
 
 
-def _without_pipe(original: Callable[..., Any], socket: Any, pipe: bool = True, session: Any = None) -> Any:
-    return original(socket, pipe=False, session=session)
+def _without_pipe(original: Callable[..., Any], socket: Any, pipe: bool = True, **others: Any) -> Any:
+    return original(socket, pipe=False, **others)
 
 
 def _run_in_shell(shell: Any, command: str) -> None:

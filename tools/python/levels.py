@@ -14,6 +14,7 @@ from . import bwrap, inside_walls, seccomp
 from .attest import missing_walls
 from .cgroup import Cgroup
 from .errors import SandboxBroken, SandboxUnavailable
+from .interpreter import Interpreter, Named, find
 from .limits import SandboxLimits
 from .plan import UNSAFE, LevelName, Variant
 from .process import Child
@@ -24,8 +25,8 @@ _PROBE_S = 30.0
 _LEAST_LANDLOCK = 6  # from here on, signals and abstract sockets can be confined
 
 _lock = threading.Lock()
-_found: dict[LevelName, Variant] = {}
-_refused: dict[LevelName, str] = {}
+_found: dict[tuple[LevelName, Interpreter], Variant] = {}
+_refused: dict[tuple[LevelName, Interpreter], str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +55,29 @@ class LevelReport:
         return f"Python runs in a sandbox of the second level ({self.detail}): {self.reason}. {self.fix}".rstrip()
 
 
-def report(wanted: Wanted = "auto") -> LevelReport:
+def report(wanted: Wanted = "auto", python: Named = None) -> LevelReport:
     """Try the levels from the best down; blocks for about a tenth of a second the first time.
 
-    ``"unsafe-none"`` is reported as what it is, and never for another wish.
+    ``"unsafe-none"`` is reported as what it is, and never for another wish. ``python`` names the interpreter, as
+    for Sandbox.
     """
+    try:
+        interpreter = find(python)
+    except SandboxUnavailable as error:
+        return LevelReport(None, "", str(error))
     if wanted == UNSAFE:
         return LevelReport(UNSAFE, _UNSAFE, "it was asked for", _UNSAFE_FIX)
-    variant = _try("bubblewrap") if wanted != "landlock" else None
-    reason = _refused.get("bubblewrap", "")
+    variant = _try("bubblewrap", interpreter) if wanted != "landlock" else None
+    reason = _refused.get(("bubblewrap", interpreter), "")
     if variant is not None:
         return LevelReport(variant.level, str(variant), limits=_limits())
     fix = _fix(reason) if wanted != "landlock" else ""
     if wanted == "bubblewrap":
         return LevelReport(None, "", reason, fix)
-    second = _try("landlock")
+    second = _try("landlock", interpreter)
     if second is not None:
         return LevelReport(second.level, _LANDLOCK, reason, fix, _limits())
-    both = "; ".join(part for part in (reason, _refused["landlock"]) if part)
+    both = "; ".join(part for part in (reason, _refused["landlock", interpreter]) if part)
     return LevelReport(None, "", both, fix or _fix(""))
 
 
@@ -89,12 +95,13 @@ def _limits() -> str:
     return "memory and processes are limited by a control group"
 
 
-def choose(wanted: Wanted = "auto") -> Variant:
+def choose(wanted: Wanted = "auto", python: Named = None) -> Variant:
     """The best variant that works here; raises SandboxUnavailable with the reason and the fix."""
-    found = report(wanted)
+    found = report(wanted, python)
     if found.level is None:
         raise SandboxUnavailable(found.line)
-    return _found[found.level] if found.level != UNSAFE else Variant(UNSAFE)
+    interpreter = find(python)
+    return _found[found.level, interpreter] if found.level != UNSAFE else Variant(UNSAFE, interpreter)
 
 
 def forget() -> None:
@@ -103,19 +110,21 @@ def forget() -> None:
         _found.clear()
         _refused.clear()
     bwrap.program.cache_clear()
+    find.cache_clear()
 
 
-def _try(level: LevelName) -> Variant | None:
+def _try(level: LevelName, python: Interpreter) -> Variant | None:
     with _lock:
-        if level not in _found and level not in _refused:
+        tried = level, python
+        if tried not in _found and tried not in _refused:
             try:
-                _found[level] = _first_that_works(level)
+                _found[tried] = _first_that_works(level, python)
             except SandboxUnavailable as error:
-                _refused[level] = str(error)
-        return _found.get(level)
+                _refused[tried] = str(error)
+        return _found.get(tried)
 
 
-def _first_that_works(level: LevelName) -> Variant:
+def _first_that_works(level: LevelName, python: Interpreter) -> Variant:
     if sys.platform != "linux":
         raise SandboxUnavailable(f"there is no sandbox for {platform.system()} yet")
     try:
@@ -123,7 +132,7 @@ def _first_that_works(level: LevelName) -> Variant:
     except LookupError as error:
         raise SandboxUnavailable(str(error)) from error
     problems: list[str] = []
-    for variant in _candidates(level):
+    for variant in _candidates(level, python):
         problem = _in_own_thread(functools.partial(probe, variant))
         if not problem:
             return variant
@@ -131,7 +140,7 @@ def _first_that_works(level: LevelName) -> Variant:
     raise SandboxUnavailable(problems[0])
 
 
-def _candidates(level: LevelName) -> list[Variant]:
+def _candidates(level: LevelName, python: Interpreter) -> list[Variant]:
     if level == "landlock":
         abi = inside_walls.landlock_abi()
         if abi < _LEAST_LANDLOCK:
@@ -139,7 +148,7 @@ def _candidates(level: LevelName) -> list[Variant]:
             raise SandboxUnavailable(
                 f"this kernel's Landlock is too old (it has {had}, {_LEAST_LANDLOCK} is needed)"
             )
-        return [Variant("landlock")]
+        return [Variant("landlock", python)]
     _, options = bwrap.program()
     nested = (
         [True, False] if "--disable-userns" in options and "--assert-userns-disabled" in options else [False]
@@ -147,7 +156,7 @@ def _candidates(level: LevelName) -> list[Variant]:
     # Root of a container that is an ordinary user outside may have no other user to drop to.
     users = [False, True] if os.geteuid() == 0 else [True]
     return [
-        Variant("bubblewrap", user_namespace=user, nested_lock=lock and user, own_proc=proc)
+        Variant("bubblewrap", python, user_namespace=user, nested_lock=lock and user, own_proc=proc)
         for user in users
         for proc in (True, False)
         for lock in (nested if user else [False])

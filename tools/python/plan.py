@@ -3,16 +3,13 @@
 import base64
 import os
 import secrets
-import stat
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from . import seccomp
 from .errors import SandboxUnavailable
+from .interpreter import OWN, Interpreter
 from .limits import SandboxLimits
 
 LevelName = Literal["bubblewrap", "landlock", "unsafe-none"]
@@ -36,10 +33,6 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _TERMINALS = ("/dev/tty", "/dev/ptmx")
 _PROC_FILES = ("self", "meminfo", "cpuinfo", "stat", "filesystems", "loadavg", "sys/vm", "sys/kernel/pid_max")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
-_TOO_WIDE = frozenset(
-    ("/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/mnt", "/opt", "/proc", "/root", "/run", "/srv",
-     "/sys", "/tmp", "/var")  # noqa: S108 - refused, not used
-)  # fmt: skip
 _NOT_INSIDE = (
     "/etc/shadow",
     "/etc/machine-id",
@@ -61,9 +54,11 @@ class Variant:
 
     ``user_namespace`` is False for root, who mounts as root and drops to ``uid``. ``nested_lock`` forbids
     further user namespaces by a limit of the kernel, besides the filter; ``own_proc`` mounts a fresh /proc.
+    ``python`` is what runs behind them.
     """
 
     level: LevelName
+    python: Interpreter = OWN
     user_namespace: bool = True
     nested_lock: bool = True
     own_proc: bool = True
@@ -94,33 +89,9 @@ def scratch_places(root: str) -> Places:
     return Places(work, tmp, home, sockets, scratch=root)
 
 
-@cache
-def python_roots() -> tuple[tuple[str, str], ...]:
-    """(real directory, name inside) of what the interpreter needs besides /usr, shortest first.
-
-    Raises SandboxUnavailable when that would expose a whole home or system directory.
-    """
-    named = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
-    link = sys.executable
-    while os.path.islink(link):  # a virtual environment's python may point through a link to the real prefix
-        link = os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link)))
-        named.add(os.path.dirname(os.path.dirname(link)))
-    pairs = {(os.path.realpath(name), name) for name in named}
-    pairs |= {(real, real) for real, _ in pairs}
-    pairs = {(real, name) for real, name in pairs if real != "/usr" and not real.startswith("/usr/")}
-    home = os.path.realpath(os.path.expanduser("~"))
-    for real, _ in pairs:
-        if real in _TOO_WIDE or real == home or home.startswith(real + "/"):
-            raise SandboxUnavailable(
-                f"Python lives directly in {real}, which the sandbox would have to expose; "
-                "use a virtual environment in a directory of its own"
-            )
-    return tuple(sorted(pairs, key=lambda pair: (len(pair[1]), pair)))
-
-
-def work_directory() -> str:
+def work_directory(python: Interpreter) -> str:
     """The first name for the work directory that no part of the interpreter lies in."""
-    taken = [name for _, name in python_roots()]
+    taken = [name for _, name in python.roots()]
     for candidate in ("/work", "/workspace", "/sandbox"):
         if not any(name == candidate or name.startswith(candidate + "/") for name in taken):
             return candidate
@@ -129,9 +100,9 @@ def work_directory() -> str:
     )
 
 
-def environment(places: Places) -> dict[str, str]:
+def environment(places: Places, python: Interpreter) -> dict[str, str]:
     """All variables that exist inside."""
-    path = f"{os.path.dirname(sys.executable)}:/usr/local/bin:/usr/bin:/bin"
+    path = f"{os.path.dirname(python.executable)}:/usr/local/bin:/usr/bin:/bin"
     threads = str(_THREADS)
     return {
         "PATH": path, "HOME": places.home, "USER": "user", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8",
@@ -162,15 +133,6 @@ def _owner(process: str) -> int:
         return -1
 
 
-def readable_by_others() -> bool:
-    """Whether another user could run this interpreter where it lies."""
-    for real, _ in python_roots():
-        for directory in (Path(real), *Path(real).parents):
-            if not directory.stat().st_mode & stat.S_IXOTH:
-                return False
-    return True
-
-
 def configuration(
     variant: Variant,
     limits: SandboxLimits,
@@ -198,7 +160,7 @@ def configuration(
         "no_sockets": variant.level == "landlock",
         "gateway_filter": outer,
         "kernel_filter": inner,
-        "landlock": _landlock(namespaces, places),
+        "landlock": _landlock(variant, places),
         "must_not_exist": [os.path.expanduser(path) for path in _NOT_INSIDE] if namespaces else [],
         "must_not_list": ["/"] if namespaces else ["/", "/etc", os.path.expanduser("~")],
         "cell": {
@@ -246,9 +208,9 @@ def _tasks_of_user() -> int:
     return total
 
 
-def _landlock(namespaces: bool, places: Places) -> dict[str, Any]:
-    roots = [real for real, _ in python_roots()]
-    if namespaces:
+def _landlock(variant: Variant, places: Places) -> dict[str, Any]:
+    roots = [real for real, _ in variant.python.roots()]
+    if variant.level == "bubblewrap":
         return {
             "abi": 0,
             "read": [*LIBRARIES, "/etc", "/proc", *roots],

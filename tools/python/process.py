@@ -9,7 +9,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -96,7 +95,7 @@ class Child:
         uid = None
         if variant.level == "bubblewrap":
             uid = None if variant.user_namespace else plan.unused_uid()
-            self.places = bwrap.places()
+            self.places = bwrap.places(variant.python)
             self._popen = self._start_bwrap(limits, uid)
         else:
             sweep_scratch()
@@ -127,8 +126,8 @@ class Child:
                 os.close(descriptor)
 
     def _start_plain(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-I", "-c", _LOADER]
-        return self._popen_clean(command, plan.environment(self.places), "/", ())
+        command = [self.variant.python.executable, "-I", "-c", _LOADER]
+        return self._popen_clean(command, plan.environment(self.places, self.variant.python), "/", ())
 
     def _popen_clean(
         self, command: list[str], env: dict[str, str], cwd: str, pass_fds: tuple[int, ...]

@@ -11,7 +11,8 @@ from typing import Self, TypeVar
 
 from . import inside_files
 from .errors import SandboxBroken, SandboxUnavailable
-from .held import PRELOAD, Held, Warm
+from .held import PRELOAD, Held, Kind, Warm
+from .interpreter import Named
 from .levels import LevelReport, Wanted, report
 from .limits import SandboxLimits
 from .plan import UNSAFE
@@ -30,8 +31,10 @@ class Sandbox:
     ``level`` is ``"auto"`` (the best that works here), ``"bubblewrap"`` or ``"landlock"``; SandboxUnavailable is
     raised rather than run anything outside a sandbox, unless it was made by ``Sandbox.unsafe_none``. ``spare`` keeps
     a second, warmed sandbox ready for restarts, at about 100 MB of memory. ``preload`` names modules to import
-    before the first cell, where they are installed. ``warm`` takes the place of all of these: sandboxes that
-    share one share its limits, level and spare; those that share a ``room`` share the number of kernels.
+    before the first cell, where they are installed. ``python`` names the interpreter and with it the packages: a
+    file, a virtual environment or a command of version 3.11 or newer with ipykernel; None is arriero's own.
+    ``warm`` takes the place of all of these: sandboxes that share one share its limits, level, interpreter and
+    spare; those that share a ``room`` share the number of kernels.
     """
 
     def __init__(
@@ -41,13 +44,14 @@ class Sandbox:
         *,
         spare: bool = True,
         preload: tuple[str, ...] = PRELOAD,
+        python: Named = None,
         warm: Warm | None = None,
         room: Room | None = None,
     ) -> None:
-        self._warm = warm or Warm(limits or SandboxLimits(), level, preload, keep=spare)
+        self._warm = warm or Warm(Kind(limits or SandboxLimits(), level, python, preload), keep=spare)
         self._owns_warm = warm is None
         self._room = room or Room(1)
-        self.limits = self._warm.limits
+        self.limits = self._warm.kind.limits
         self._given: dict[str, bytes] = {}
         self._current: Held | None = None
         self._closing: set[Future[None]] = set()
@@ -63,17 +67,18 @@ class Sandbox:
         *,
         spare: bool = True,
         preload: tuple[str, ...] = PRELOAD,
+        python: Named = None,
     ) -> Self:
         """A kernel without any sandbox: its code can do all that you can. For use inside a container of your own.
 
         Time, output and, by sampling, memory are still limited. Every start is logged as a warning.
         """
-        return cls(limits, UNSAFE, spare=spare, preload=preload)
+        return cls(limits, UNSAFE, spare=spare, preload=preload, python=python)
 
     @staticmethod
-    def probe(level: Wanted = "auto") -> LevelReport:
+    def probe(level: Wanted = "auto", python: Named = None) -> LevelReport:
         """Which level would be used here, tried for real; blocks for a moment the first time."""
-        return report(level)
+        return report(level, python)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -8,7 +8,8 @@ from arriero.prompts import CODE_INTERPRETER, ToolSpec
 from arriero.tools import Tool, ToolContext, ToolError, ToolResult
 
 from .errors import SandboxBroken, SandboxUnavailable
-from .held import PRELOAD, Warm
+from .held import PRELOAD, Kind, Warm
+from .interpreter import Named
 from .levels import Wanted
 from .limits import SandboxLimits
 from .result import for_model
@@ -28,8 +29,8 @@ class PythonTool(Tool):
     At most ``kernels`` of them live at once, at about 100 MB each: a conversation that needs one more ends the one
     that was not used for longest, whose conversation is told so at its next call; where all are running code, it
     waits. One more stands ready for the next conversation or restart, unless ``spare`` is False. ``limits``,
-    ``level`` and ``preload`` are those of Sandbox. Where no level of the sandbox can be had, ``run`` raises
-    SandboxUnavailable; ``Sandbox.probe()`` says so beforehand. To be used in one event loop.
+    ``level``, ``preload`` and ``python`` are those of Sandbox. Where no level of the sandbox can be had, ``run``
+    raises SandboxUnavailable; ``Sandbox.probe()`` says so beforehand. To be used in one event loop.
     """
 
     spec = ToolSpec(
@@ -50,13 +51,16 @@ class PythonTool(Tool):
         *,
         spare: bool = True,
         preload: tuple[str, ...] = PRELOAD,
+        python: Named = None,
         kernels: int = 4,
     ) -> None:
         self.limits = limits or SandboxLimits()
-        self._warm = Warm(self.limits, level, preload, keep=spare)
+        self._warm = Warm(Kind(self.limits, level, python, preload), keep=spare)
         self._room = Room(kernels)
         self._sandboxes: OrderedDict[str, Sandbox] = OrderedDict()
         self._closed = False
+        self.contained = level != "unsafe-none"
+        """What its code does ends with its kernel: calls of a run that begins anew may be made again."""
 
     async def prestart(self) -> None:
         """Begin to start a kernel in the background, so that the first call does not wait for it."""

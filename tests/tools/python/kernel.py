@@ -1,8 +1,10 @@
 """A sandbox driven synchronously, on an event loop of its own."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -17,12 +19,23 @@ LIMITS = SandboxLimits(
 )  # fmt: skip
 
 
+PYTHON = os.environ.get("ARRIERO_PYTHON")
+"""Another interpreter to run all of these tests' code in, for instance one with more libraries."""
+
+
 class Kernel:
     """A sandbox driven synchronously."""
 
-    def __init__(self, level: Any, *, spare: bool = True, limits: SandboxLimits = LIMITS) -> None:
+    def __init__(
+        self,
+        level: Any,
+        *,
+        spare: bool = True,
+        limits: SandboxLimits = LIMITS,
+        python: str | Path | None = PYTHON,
+    ) -> None:
         self.level = level
-        self.sandbox = Sandbox(limits, level, spare=spare, preload=())
+        self.sandbox = Sandbox(limits, level, spare=spare, preload=(), python=python)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()

@@ -9,6 +9,7 @@ import pytest
 
 from arriero.tools.python import LevelReport, SandboxUnavailable, plan
 from arriero.tools.python.attest import check, missing_walls
+from arriero.tools.python.interpreter import OWN
 from arriero.tools.python.levels import choose, report
 from arriero.tools.python.plan import Places, Variant
 from arriero.tools.python.process import Child
@@ -90,8 +91,9 @@ def test_a_level_is_tried_for_real() -> None:
 
 
 def test_only_the_interpreter_is_exposed() -> None:
-    roots = plan.python_roots()
+    roots = OWN.roots()
     assert all(real not in ("/", "/root", "/home", os.path.expanduser("~")) for real, _ in roots)
     assert not any(
-        plan.work_directory() == name or name.startswith(plan.work_directory() + "/") for _, name in roots
+        plan.work_directory(OWN) == name or name.startswith(plan.work_directory(OWN) + "/")
+        for _, name in roots
     )

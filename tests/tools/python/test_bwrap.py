@@ -5,7 +5,8 @@ import os
 import pytest
 
 from arriero.tools.python import Sandbox, SandboxLimits, bwrap
-from arriero.tools.python.plan import Variant, python_roots
+from arriero.tools.python.interpreter import OWN
+from arriero.tools.python.plan import Variant
 
 
 @pytest.fixture(params=[True, False], ids=["user namespace", "root"])
@@ -31,7 +32,7 @@ def test_no_host_directory_can_be_written(options: list[str]) -> None:
 def test_only_libraries_settings_and_the_interpreter_are_bound(options: list[str]) -> None:
     sources = {options[i + 1] for i, word in enumerate(options) if word in ("--ro-bind", "--ro-bind-try")}
     allowed = {"/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/dev/null"} | {
-        real for real, _ in python_roots()
+        real for real, _ in OWN.roots()
     }
     rest = {path for path in sources - allowed if not path.startswith(("/etc/", "/usr/"))}
     assert not rest
