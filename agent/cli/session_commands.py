@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 _ROW = 60  # characters of a text in a list
 _FAILED = 1
-_CHECK = 3
+_USAGE = 2
 _NOT_READY = 6
+
+_FILE = click.option(
+    "-o", "file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: stdout."
+)
+_FORCE = click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 
 
 @click.group(context_settings=CONTEXT)
@@ -49,8 +54,20 @@ def list_sessions(limit: int, as_json: bool) -> None:
 
 @sessions.command(context_settings=CONTEXT)
 @click.argument("session")
-def show(session: str) -> None:
-    """What a session holds; the numbers are those that fork takes."""
+@click.option("--html", "as_page", is_flag=True, help="As a page that draws where the time went.")
+@_FILE
+@_FORCE
+def show(session: str, *, as_page: bool, file: Path | None, force: bool) -> None:
+    """What a session holds; the numbers are those that fork takes.
+
+    With --html SESSION may also be a run (an id, or the beginning of one; see logs).
+    """
+    if as_page:
+        with _journal() as journal:
+            _put(_page(journal, session), file, force=force)
+        return
+    if file is not None:
+        _fail("-o goes with --html; arriero sessions export writes a session as text", _USAGE)
     with _journal() as journal:
         info, entries = journal.session(session), journal.entries(session)
     click.echo(_text(f"{info.shown}  {info.model}  {info.runs} runs"))
@@ -116,11 +133,9 @@ def search(words: tuple[str, ...], limit: int) -> None:
 @click.option(
     "--to", "form", type=click.Choice(["md", "json", "html", "ipynb"]), help="Default: by FILE, else md."
 )
-@click.option(
-    "-o", "file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: stdout."
-)
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
-def export(session: str, form: str | None, file: Path | None, force: bool) -> None:
+@_FILE
+@_FORCE
+def export(session: str, form: str | None, file: Path | None, *, force: bool) -> None:
     """Write a session as Markdown, JSON, HTML, or a notebook with the cells that were run."""
     from arriero.agent.journal.export import FORMS
     from arriero.agent.journal.export import export as exported
@@ -128,17 +143,7 @@ def export(session: str, form: str | None, file: Path | None, force: bool) -> No
     suffix = file.suffix.lstrip(".") if file else ""
     with _journal() as journal:
         text = exported(journal, session, form or (suffix if suffix in FORMS else "md"))
-    if file is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        how = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-        with os.fdopen(os.open(file, how, 0o600), "w", encoding="utf-8", errors="replace") as stream:
-            stream.write(text)
-    except FileExistsError:
-        _fail(f"{file} is there already; --force replaces it")
-    except OSError as error:
-        _fail(f"{file} cannot be written: {error.strerror}")
+    _put(text, file, force=force)
 
 
 @sessions.command(context_settings=CONTEXT)
@@ -229,6 +234,34 @@ def _journal() -> "Iterator[Journal]":
         _fail(str(error), _NOT_READY if isinstance(error, ModelError) else _FAILED)
     finally:
         journal.close()
+
+
+def _page(journal: "Journal", name: str) -> str:
+    """The page of a session's runs, or of the one run that is meant. Raises UnknownSession."""
+    from arriero.agent.journal import UnknownSession
+    from arriero.agent.journal.run_page import run_page
+
+    try:
+        info = journal.session(name)
+    except UnknownSession:
+        run = journal.run(name)
+        return run_page(journal, [run], _line(run.prompt or run.id))
+    return run_page(journal, journal.runs(info.id)[::-1], _line(info.name or info.title or info.id))
+
+
+def _put(text: str, file: Path | None, *, force: bool) -> None:
+    """Write to FILE, readable by its owner only, or to stdout."""
+    if file is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        how = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+        with os.fdopen(os.open(file, how, 0o600), "w", encoding="utf-8", errors="replace") as stream:
+            stream.write(text)
+    except FileExistsError:
+        _fail(f"{file} is there already; --force replaces it")
+    except OSError as error:
+        _fail(f"{file} cannot be written: {error.strerror}")
 
 
 def _fail(text: str, code: int = _FAILED) -> None:

@@ -87,6 +87,26 @@ def test_export_as_json_is_whole(run: Run) -> None:
     assert whole["runs"][0]["stop_reason"] == "final"
 
 
+def test_a_page_of_a_session_or_of_one_run(run: Run, tmp_path: Path) -> None:
+    asked(run, "trip", "Where <b>is</b> Oslo?", "In Norway.")
+    asked(run, "trip", "And Bergen?", "There too.")
+    (last, _) = Journal().runs("trip")
+    whole, one = (
+        run("sessions", "show", "trip", "--html").stdout,
+        run("sessions", "show", last.id[:8], "--html").stdout,
+    )
+    assert ("Where &lt;b&gt;is&lt;/b&gt; Oslo?" in whole, "Bergen" in whole) == (True, True)
+    assert ("Oslo" in one, "Bergen" in one) == (False, True)
+    file = tmp_path / "run.html"
+    assert run("sessions", "show", "trip", "--html", "-o", str(file)).exit_code == 0
+    assert file.stat().st_mode & 0o077 == 0
+    again = run("sessions", "show", "trip", "--html", "-o", str(file))
+    assert (again.exit_code, "--force replaces it" in again.stderr) == (1, True)
+    wrong = run("sessions", "show", "trip", "-o", str(file))
+    assert (wrong.exit_code, "-o goes with --html" in wrong.stderr) == (2, True)
+    assert "there is no run 'zzzz'" in run("sessions", "show", "zzzz", "--html").stderr
+
+
 def test_logs_and_replay(run: Run) -> None:
     asked(run, "trip", "Where?", "There.")
     assert "final" in run("logs").stdout
