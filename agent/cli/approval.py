@@ -1,39 +1,38 @@
-"""Asks the person at the terminal about calls that need approval."""
+"""Asks the person at the terminal about calls that need approval, and remembers what holds for later ones."""
 
 import asyncio
-import os
 import queue
-import select
-import signal
 import sys
 import termios
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from arriero.agent.approval import Answer, Refused, shown_call
 from arriero.tools import Tool
 
+from .keys import ReadKey, single_keys, typed_line
 from .terminal import Terminal, neutral
 
-ReadKey = Callable[[float], str]
-"""Waits so many seconds for keys; empty when none was pressed. Raises EOFError where none can come any more."""
-
 _TICK: Final = 0.1
-_CHOICES: Final = "y runs it, n refuses, a runs this tool's calls from now on, w shows why, Ctrl-C stops here"
+_SCREEN: Final = "screen:"
+"""How the name begins under which a screen asks about a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
     name: str
     arguments: dict[str, Any]
-    answer: "Future[bool | None]" = field(default_factory=Future)
+    answer: "Future[Answer]" = field(default_factory=Future)
+
+    @property
+    def is_call(self) -> bool:
+        return not self.name.startswith(_SCREEN)
 
 
 class Approver:
-    """Decides calls that need approval by asking a person, who may answer for all later calls of a tool at once.
+    """Decides calls that need approval by asking a person, whose answer may hold for later calls too.
 
     Calls come from the thread that runs the agent; the person is asked by whoever calls ``attend``, so that keys
     and the screen have one user. Without ``terminal`` nobody is asked and the call stays undecided, which ends
@@ -43,19 +42,31 @@ class Approver:
     def __init__(self) -> None:
         self.terminal: Terminal | None = None
         self.find: Callable[[str], Tool | None] = lambda name: None
-        self._always: set[str] = set()
+        self._tools: dict[str, bool] = {}
+        self._calls: set[str] = set()
         self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
 
-    async def __call__(self, name: str, arguments: dict[str, Any]) -> bool | None:
+    async def __call__(self, name: str, arguments: dict[str, Any]) -> Answer:
         """What the person decides; None when nobody can be asked or the person leaves it open."""
-        if name in self._always:
-            return True
+        question = _Question(name, arguments)
+        if (known := self._remembered(question)) is not None:
+            return known
         if self.terminal is None:
             return None
-        question = _Question(name, arguments)
         self._questions.put(question)
         # A run that ends meanwhile cancels the question with this.
         return await asyncio.wrap_future(question.answer)
+
+    @property
+    def remembered(self) -> list[str]:
+        """What was answered for later calls too, a line each."""
+        tools = [f"{name}: {'always' if allowed else 'never'}" for name, allowed in self._tools.items()]
+        return tools + [f"{call}: always" for call in sorted(self._calls)]
+
+    def forget(self) -> None:
+        """Ask about every call again."""
+        self._tools.clear()
+        self._calls.clear()
 
     def attend(self, read_key: ReadKey | None = None) -> None:
         """Ask about the calls that wait, if any do; from the main thread."""
@@ -72,18 +83,33 @@ class Approver:
             except InvalidStateError:
                 continue  # the run has ended in the meantime
 
-    def _asked(self, question: _Question, read_key: ReadKey | None) -> bool | None:
-        self._say(f"{_call(question, whole=False)}\n{_CHOICES}", fresh=True)
+    def decide(self, name: str, arguments: dict[str, Any]) -> Answer:
+        """Ask about one call at once; from the main thread. Nothing that was remembered counts for it."""
+        return self._asked(_Question(name, arguments), None) if self.terminal else None
+
+    def _remembered(self, question: _Question) -> Answer:
+        if not question.is_call:
+            return None
+        if shown_call(question.name, question.arguments) in self._calls:
+            return True
+        match self._tools.get(question.name):
+            case False:
+                return Refused(f"{question.name} is not to be called in this conversation")
+            case allowed:
+                return allowed
+
+    def _asked(self, question: _Question, read_key: ReadKey | None) -> Answer:
+        self._say(f"{_asking(question, whole=False)}\n{_choices(question)}", fresh=True)
         try:
             if read_key is not None:
                 return self._decided(question, read_key)
-            with _keys() as keys:
+            with single_keys() as keys:
                 return self._decided(question, keys)
         except (KeyboardInterrupt, EOFError, OSError, termios.error):
             self._say("not decided")
             return None
 
-    def _decided(self, question: _Question, read_key: ReadKey) -> bool | None:
+    def _decided(self, question: _Question, read_key: ReadKey) -> Answer:
         while not question.answer.done():
             match read_key(_TICK).strip():
                 case "y":
@@ -92,36 +118,81 @@ class Approver:
                 case "n":
                     self._say("no")
                     return False
-                case "a":
-                    self._always.add(question.name)
-                    self._say(f"always {question.name}")
-                    return True
+                case "t":
+                    if reason := self._reason(question, read_key):
+                        return Refused(reason)
+                case "a" | "e" | "v" as key if question.is_call:
+                    return self._remember(question, key)
                 case "w" | "?":
-                    self._say(f"{_call(question, whole=True)}\n{_why(self.find(question.name))}\n{_CHOICES}")
+                    why = _why(self.find(question.name)) if question.is_call else ""
+                    self._say(
+                        "\n".join((_asking(question, whole=True), *why.splitlines(), _choices(question)))
+                    )
                 case "":
                     pass
                 case _:
-                    self._say(_CHOICES)
+                    self._say(_choices(question))
         return None
+
+    def _remember(self, question: _Question, key: str) -> Answer:
+        if key == "e":
+            self._calls.add(shown_call(question.name, question.arguments))
+            self._say("always exactly this call")
+            return True
+        self._tools[question.name] = key == "a"
+        self._say(f"{'always' if key == 'a' else 'never'} {question.name}")
+        return self._remembered(question)
+
+    def _reason(self, question: _Question, read_key: ReadKey) -> str:
+        """Why not, as the person types it; empty when they think better of it."""
+        self._write("why not? ")
+        line = typed_line(read_key, self._write, lambda: not question.answer.done())
+        self._write("\n")
+        if not line:
+            self._say(_choices(question))
+        return line or ""
 
     def _say(self, text: str, *, fresh: bool = False) -> None:
         assert self.terminal is not None
-        stream = self.terminal.stream
         # The line that tells how long the call has been waiting.
         start = "\r\x1b[2K" if fresh and self.terminal.interactive else ""
-        stream.write(start + neutral(text) + "\n")
-        stream.flush()
+        self._write(f"{start}{neutral(text)}\n")
+
+    def _write(self, text: str) -> None:
+        assert self.terminal is not None
+        self.terminal.stream.write(text)
+        self.terminal.stream.flush()
 
 
-def _call(question: _Question, *, whole: bool) -> str:
+def person_present(terminal: Terminal) -> bool:
+    """Whether somebody sees what is written to the terminal and can press keys."""
+    return terminal.stream.isatty() and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _choices(question: _Question) -> str:
+    if not question.is_call:
+        return "y lets it pass, n does not, w shows all, Ctrl-C stops here"
+    return (
+        "y runs it, n refuses, t refuses and says why; for the rest of this session: a runs all calls of this "
+        "tool, e this very call, v none; w shows more, Ctrl-C stops here"
+    )
+
+
+def _asking(question: _Question, *, whole: bool) -> str:
     from .panels import call_text, cut, short_name
 
-    text, left = call_text(question.name, question.arguments), 0
-    if not whole:
-        text, left = cut(text)
+    if question.is_call:
+        asked, text = f"may {short_name(question.name)} run?", call_text(question.name, question.arguments)
+    else:
+        found = {name: str(question.arguments.get(name, "")) for name in ("screen", "reason", "text")}
+        asked, text = (
+            f"{found['screen']} objects: {found['reason']}. May it pass all the same?",
+            found["text"],
+        )
+    text, left = (text, 0) if whole else cut(text)
     more = f"\n  +{left} lines, w shows all" if left else ""
     indented = "".join(f"\n  {line}" for line in text.split("\n") if text)
-    return f"may {short_name(question.name)} run?{indented}{more}"
+    return f"{asked}{indented}{more}"
 
 
 def _why(tool: Tool | None) -> str:
@@ -137,36 +208,3 @@ def _why(tool: Tool | None) -> str:
             asked = "its server does not say that it only reads"
         return f"{described}The MCP server {tool.server.name} offers it, and {asked}."
     return f"{described}The tool asks for approval of calls like this one, or a screen does."
-
-
-@contextmanager
-def _keys() -> Iterator[ReadKey]:
-    """Single keys from the terminal, unseen; what was typed before is thrown away, Ctrl-C interrupts."""
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    single = [*before]
-    single[3] &= ~(termios.ECHO | termios.ICANON)
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler) if main else None
-
-    def read(seconds: float) -> str:
-        if not select.select([descriptor], [], [], seconds)[0]:
-            return ""
-        data = os.read(descriptor, 64)
-        if not data:
-            raise EOFError
-        return data.decode("utf-8", "replace")
-
-    try:
-        # Nobody may have agreed by a key pressed before the question was seen.
-        termios.tcsetattr(descriptor, termios.TCSAFLUSH, single)
-        yield read
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-        if main:
-            signal.signal(signal.SIGINT, handler)
-
-
-def person_present(terminal: Terminal) -> bool:
-    """Whether somebody sees what is written to the terminal and can press keys."""
-    return terminal.stream.isatty() and sys.stdin is not None and sys.stdin.isatty()

@@ -1,10 +1,7 @@
 """The line that the user types on: editing, history, keys."""
 
 import os
-import sys
-import termios
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -51,28 +48,6 @@ class Editor:
     def read(self) -> str:
         """The next entry. Raises EOFError on Ctrl-D and KeyboardInterrupt on Ctrl-C, both on an empty line."""
         return self._session.prompt(f"{self._terminal.symbol('›', '>')} ")
-
-
-@contextmanager
-def keys_kept() -> Iterator[None]:
-    """Keeps what is typed while no entry is read for the next one, unseen; Ctrl-C still interrupts.
-
-    Otherwise the terminal would write these keys into the answer, and turn Enter into Ctrl-J.
-    """
-    try:
-        descriptor = sys.stdin.fileno()
-        before = termios.tcgetattr(descriptor)
-    except (OSError, ValueError, termios.error):
-        yield
-        return
-    quiet = [*before]
-    quiet[0] &= ~termios.ICRNL
-    quiet[3] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 class PrivateHistory(FileHistory):

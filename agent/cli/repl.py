@@ -10,8 +10,9 @@ from arriero.prompts import ArrieroError
 from .chat import Chat
 from .commands import COMMANDS
 from .exits import Exit, NotReady
+from .keys import keys_kept
 from .oneshot import opened, say_error
-from .prompt import Editor, keys_kept
+from .prompt import Editor
 from .session import DEMONSTRATION
 from .settings import BUNDLED, Settings
 from .terminal import Terminal

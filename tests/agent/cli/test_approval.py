@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from arriero.agent.cli.approval import Approver, ReadKey
+from arriero.agent.approval import Answer, Refused
+from arriero.agent.cli.approval import Approver
+from arriero.agent.cli.keys import ReadKey
 from arriero.agent.cli.session import Session
 from arriero.agent.cli.terminal import Terminal
 from arriero.agent.events import RunFinished
@@ -32,10 +34,10 @@ def keys(*pressed: str) -> ReadKey:
     return read
 
 
-def decide(approver: Approver, read_key: ReadKey, **arguments: Any) -> bool | None:
+def decide(approver: Approver, read_key: ReadKey, name: str = "pay", **arguments: Any) -> Answer:
     """One call that waits in another thread's loop while this thread asks."""
-    answers: list[bool | None] = []
-    thread = threading.Thread(target=lambda: answers.append(asyncio.run(approver("pay", arguments))))
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(asyncio.run(approver(name, arguments))))
     thread.start()
     while thread.is_alive():
         approver.attend(read_key)
@@ -60,15 +62,42 @@ def approver(monochrome: Terminal) -> Approver:
         (["\x1b[A", "\x1bOa", "yes", "A", "n"], False),
         (["Ctrl-C"], None),
         (["end"], None),
+        (["t", "to", "p\x7f", "o", "\x1b[C", " dear\x07\r"], Refused("too dear")),
+        (["t", "no", "\x1b", "y"], True),
+        (["t", "\r", "n"], False),
     ],
 )
-def test_keys(approver: Approver, pressed: list[str], decision: bool | None) -> None:
-    assert decide(approver, keys(*pressed), amount=5) is decision
+def test_keys(approver: Approver, pressed: list[str], decision: Answer) -> None:
+    assert decide(approver, keys(*pressed), amount=5) == decision
 
 
 def test_always_holds_for_that_tool(approver: Approver) -> None:
     assert decide(approver, keys("a"), amount=5) is True
     assert decide(approver, keys(), amount=6) is True
+
+
+def test_never_holds_for_that_tool_and_the_model_is_told(approver: Approver) -> None:
+    refused = decide(approver, keys("v"), amount=5)
+    assert refused == Refused("pay is not to be called in this conversation")
+    assert decide(approver, keys(), amount=6) == refused
+
+
+def test_exactly_this_call_holds_for_no_other(approver: Approver) -> None:
+    assert decide(approver, keys("e"), amount=5) is True
+    assert decide(approver, keys(), amount=5) is True
+    assert decide(approver, keys("n"), amount=50) is False
+    assert approver.remembered == ["pay(amount=5): always"]
+    approver.forget()
+    assert decide(approver, keys("n"), amount=5) is False
+
+
+def test_a_screen_asks_about_a_text_each_time(approver: Approver) -> None:
+    found = {"screen": "patterns", "reason": "an address", "text": "http://x"}
+    for _ in range(2):
+        assert decide(approver, keys("a", "y"), "screen:tool_result", **found) is True
+    assert approver.remembered == []
+    shown = str(approver.terminal.stream.getvalue())  # type: ignore[union-attr, attr-defined]
+    assert "patterns objects: an address. May it pass all the same?\n  http://x" in shown
 
 
 def test_what_is_shown_steers_no_terminal(approver: Approver) -> None:
