@@ -75,7 +75,7 @@ class Session:
     ) -> None:
         """Load the model and make the tools; Ctrl-C gets through. Raises ArrieroError."""
         self.guards = pipeline(self.settings.safety)
-        self.tools = load(self._make_tools, on_tick)
+        self.tools = load(self.make_tools, on_tick)
         if python := self.python:
             self.runner.start(python.prestart())
         self.model = load(lambda: load_model(self.settings, on_progress), on_tick)
@@ -195,7 +195,8 @@ class Session:
         """The tool of that name, a key of TOOLS; or None, and what to do to have it. Raises NotReady."""
         return _MAKERS[name](self)
 
-    def _make_tools(self) -> dict[str, Tool]:
+    def make_tools(self) -> dict[str, Tool]:
+        """The tools of the settings, by the names that people have for them. Raises NotReady."""
         asked = self.settings.tools
         made: dict[str, Tool] = {}
         docs = ("documents",) if self.settings.docs else ()

@@ -1,7 +1,7 @@
-"""``arriero run``, ``batch``, ``validate`` and ``schema``: scripted tasks from the command line."""
+"""``arriero run``, ``validate`` and ``schema``: scripted tasks from the command line."""
 
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,20 +13,18 @@ from .options import CONTEXT, with_options
 from .terminal import neutral
 
 if TYPE_CHECKING:
-    from arriero.agent.cancellation import CancellationToken
-    from arriero.agent.tasks.batch import BatchResult, Progress
     from arriero.agent.tasks.results import StepResult, TaskResult
     from arriero.agent.tasks.task import Task
 
     from .exits import Exit
     from .settings import Settings
 
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _SCHEMAS: Final = ("task",)
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("task", type=_FILE)
+@click.argument("task", type=FILE)
 @click.option("-i", "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="An input (repeatable).")
 @click.option("--dry-run", is_flag=True, help="Print every prompt and run nothing.")
 @click.option(
@@ -45,58 +43,19 @@ def run(task: Path, inputs: tuple[str, ...], dry_run: bool, **options: Any) -> N
     def work(settings: "Settings") -> "Exit":
         from .exits import Exit
 
-        loaded = _loaded(task)
+        found = loaded(task)
         given = _pairs(inputs)
         if dry_run:
-            for name, prompt in loaded.prompts(given).items():
+            for name, prompt in found.prompts(given).items():
                 click.echo(f"--- {name}\n{neutral(prompt)}")
             return Exit.OK
-        return _run(loaded, given, _with_defaults(settings, loaded))
+        return _run(found, given, with_defaults(settings, found))
 
-    _do(options, work)
-
-
-@click.command(context_settings=CONTEXT)
-@click.argument("task", type=_FILE)
-@click.argument("rows", type=_FILE)
-@click.option(
-    "--out",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder for results.",
-)
-@click.option(
-    "-j", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Rows at a time."
-)
-@click.option("--resume", is_flag=True, help="Go on with what is in the folder.")
-@click.option(
-    "--retry-errors", is_flag=True, help="With --resume: run rows again that ended in an error or limit."
-)
-@with_options
-def batch(
-    task: Path, rows: Path, folder: Path, jobs: int, resume: bool, retry_errors: bool, **options: Any
-) -> None:
-    """Run a task for every row of a file (JSON lines, a JSON list, or CSV).
-
-    \b
-    arriero batch examples/tasks/add.yaml rows.jsonl --out out -j 8
-    arriero batch examples/tasks/add.yaml rows.jsonl --out out -j 8 --resume
-
-    The folder gets manifest.json, results.jsonl (one line for each row that is done), report.html and junit.xml.
-    After Ctrl-C or a crash, --resume does the rest.
-    """
-
-    def work(settings: "Settings") -> "Exit":
-        loaded = _loaded(task)
-        how = {"jobs": jobs, "resume": resume, "retry_errors": retry_errors}
-        return _batch(loaded, rows, folder, _with_defaults(settings, loaded, jobs), how)
-
-    _do(options, work)
+    do(options, work)
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("tasks", type=_FILE, nargs=-1, required=True)
+@click.argument("tasks", type=FILE, nargs=-1, required=True)
 def validate(tasks: tuple[Path, ...]) -> None:
     """Check task files without running them; what is wrong is told with file and line."""
     from arriero.agent.tasks import TaskError
@@ -106,7 +65,7 @@ def validate(tasks: tuple[Path, ...]) -> None:
     wrong = False
     for path in tasks:
         try:
-            task = _loaded(path)
+            task = loaded(path)
         except TaskError as error:
             wrong = True
             click.echo(neutral(str(error)), err=True)
@@ -124,10 +83,11 @@ def schema(what: str) -> None:
     click.echo(schema_text(), nl=False)
 
 
-COMMANDS: Final = (run, batch, validate, schema)
+COMMANDS: Final = (run, validate, schema)
 
 
-def _do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
+def do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
+    """Do the work with the settings that the options say, and end with its exit code."""
     from arriero.agent.tasks import TaskError
     from arriero.prompts import ArrieroError
 
@@ -152,7 +112,8 @@ def _do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
     finish(reporting, debug=settings.debug)
 
 
-def _loaded(path: Path) -> "Task":
+def loaded(path: Path) -> "Task":
+    """The task in a file. Raises TaskError."""
     from arriero.agent.tasks import Task
 
     return Task.load(path)
@@ -168,9 +129,11 @@ def _pairs(given: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _with_defaults(settings: "Settings", task: "Task", jobs: int = 1) -> "Settings":
+def with_defaults(settings: "Settings", task: "Task", jobs: int = 1) -> "Settings":
     """The settings as the task wants them, where the user has not said otherwise."""
     from dataclasses import replace
+
+    from .settings import TOOLS
 
     source = click.get_current_context().get_parameter_source("model")
     wanted = task.defaults
@@ -180,7 +143,7 @@ def _with_defaults(settings: "Settings", task: "Task", jobs: int = 1) -> "Settin
     return replace(
         settings,
         model=chosen,
-        tools=tuple(task.tools),
+        tools=tuple(name for name in task.tools if name in TOOLS),
         temperature=wanted.temperature if settings.temperature is None else settings.temperature,
         top_p=wanted.top_p if settings.top_p is None else settings.top_p,
         seed=wanted.seed if settings.seed is None else settings.seed,
@@ -225,49 +188,7 @@ def _run(task: "Task", given: dict[str, str], settings: "Settings") -> "Exit":
         return Exit.FAILED
     if not settings.json:
         _tell_result(ended)
-    return _exit_of({ended.status: 1})
-
-
-def _batch(task: "Task", rows: Path, folder: Path, settings: "Settings", how: dict[str, Any]) -> "Exit":
-    from arriero.agent.tasks.batch import run_batch
-
-    from .exits import Exit
-    from .oneshot import opened
-    from .session import sampling
-    from .terminal import Terminal
-
-    terminal = Terminal.detect(sys.stderr, plain=settings.plain)
-    shown = _ProgressLine(sys.stderr, live=terminal.interactive, quiet=settings.quiet)
-    result: BatchResult | None = None
-    with opened(settings, terminal) as session:
-
-        async def ended(token: "CancellationToken") -> AsyncGenerator[Any, None]:
-            yield await run_batch(
-                task,
-                rows,
-                folder,
-                session.model,
-                tools=session.tools,
-                sampling=sampling(settings),
-                guards=session.guards,
-                cancel=token,
-                on_progress=shown,
-                **how,
-            )
-
-        with closing(session.runner.stream(ended)) as told:
-            for one in told:
-                result = one or result  # type: ignore[assignment]
-    if result is None:
-        return Exit.FAILED
-    shown.end()
-    _tell_batch(result)
-    if result.missing:
-        click.echo(
-            f"{result.missing} rows have not run; the same command with --resume does the rest", err=True
-        )
-        return Exit.INTERRUPTED
-    return _exit_of(result.statuses)
+    return exit_of({ended.status: 1})
 
 
 def _tell_step(result: "StepResult") -> None:
@@ -292,19 +213,8 @@ def _tell_result(result: "TaskResult") -> None:
     click.echo(neutral(text))
 
 
-def _tell_batch(result: "BatchResult") -> None:
-    counts = (
-        ", ".join(f"{count} {status}" for status, count in sorted(result.statuses.items())) or "nothing done"
-    )
-    click.echo(f"{result.total} rows: {counts}")
-    if result.ignored_lines:
-        click.echo(
-            f"{result.ignored_lines} lines of the results could not be read and were left out", err=True
-        )
-    click.echo(f"report: {neutral(str(result.folder / 'report.html'))}")
-
-
-def _exit_of(statuses: Any) -> "Exit":
+def exit_of(statuses: Any) -> "Exit":
+    """The exit code for the worst of these statuses."""
     from arriero.agent.tasks.results import worst
 
     from .exits import Exit
@@ -318,34 +228,3 @@ def _exit_of(statuses: Any) -> "Exit":
         "error": Exit.FAILED,
         "cancelled": Exit.INTERRUPTED,
     }[worst(list(statuses))]
-
-
-class _ProgressLine:
-    """Rows done, pace and time left: one line rewritten on a terminal, else a line now and then."""
-
-    def __init__(self, stream: Any, *, live: bool, quiet: bool) -> None:
-        import time
-
-        self._stream, self._live, self._quiet = stream, live, quiet
-        self._clock = time.monotonic
-        self._last = float("-inf")
-
-    def __call__(self, progress: "Progress") -> None:
-        now = self._clock()
-        whole = progress.done == progress.total
-        if self._quiet or (now - self._last < (0.2 if self._live else 10.0) and not whole):
-            return
-        self._last = now
-        left = progress.minutes_left
-        pace = f", {progress.rate:.1f} a minute" if progress.rate else ""
-        time_left = f", {left:.0f} minutes left" if left is not None and left >= 1 else ""
-        failed = f", {progress.failed} not ok" if progress.failed else ""
-        line = f"{progress.done}/{progress.total} rows{failed}{pace}{time_left}"
-        self._stream.write(f"\r\x1b[K{line}" if self._live else f"{line}\n")
-        self._stream.flush()
-
-    def end(self) -> None:
-        """Clear the line."""
-        if self._live and not self._quiet:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()

@@ -1,31 +1,31 @@
 """Many rows through one task: several at a time on one model, each finished one kept for good."""
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import Policy
 
 from ..backends import Model, Sampling
 from ..cancellation import CancellationToken
-from ..events import ToolCallFinished
 from ..guard_models import pipeline
+from .effects import Effects, Ledger, Unknown
 from .errors import TaskError
-from .records import Record, Records
+from .records import Done, Record, Records
 from .report import write_html, write_junit
-from .results import TaskEnded, TaskResult
+from .results import Status
 from .rows import Row, read_rows
-from .task import Task, Tools
+from .task import Task, Tools, as_tools
+from .working import Work, Worked, Workplace, identity_of, work_on
 
-_SAMPLE = 1 << 20  # bytes of a model file's head and tail that stand for the whole
+_AGAIN: frozenset[Status] = frozenset({"error", "limit"})
 
 
 @dataclass(slots=True)
@@ -61,6 +61,55 @@ class BatchResult:
     folder: Path
 
 
+class Workers(Protocol):
+    """Who works on rows: this process, or machines. ``most`` rows are given to them at a time."""
+
+    most: int
+
+    async def identity(self) -> tuple[str, str]:
+        """The model's name, and what tells it from others."""
+        ...
+
+    def begin(self, folder: Path, rows: Collection[str], unknown: Unknown) -> None:
+        """The rows that will be given, by key, and where their effects are kept."""
+        ...
+
+    async def run(self, row: Row) -> Worked:
+        """Work on a row; a status of ``cancelled`` means that it is still to be done."""
+        ...
+
+
+class Here:
+    """Rows are worked on in this process, by one model that decodes them together."""
+
+    def __init__(self, work: Work, place: Workplace, jobs: int, cancel: CancellationToken) -> None:
+        self.most = jobs
+        self._work, self._place, self._cancel = work, place, cancel
+        self._ledger: Ledger
+
+    async def identity(self) -> tuple[str, str]:
+        return self._place.model.name, identity_of(self._place.model)
+
+    def begin(self, folder: Path, rows: Collection[str], unknown: Unknown) -> None:
+        self._ledger = Effects(folder, rows, unknown)
+
+    async def run(self, row: Row) -> Worked:
+        lease = await self._ledger.lease(row.key)
+        return await work_on(row, self._work, self._place, self._ledger, lease, self._cancel)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a batch does: the rows, where results go, and what becomes of what an earlier run has left."""
+
+    rows: Path
+    folder: Path
+    resume: bool = False
+    retry_errors: bool = False
+    unknown: Unknown = "stop"
+    on_progress: Callable[[Progress], None] = lambda progress: None
+
+
 async def run_batch(
     task: Task,
     rows: Path,
@@ -70,6 +119,7 @@ async def run_batch(
     jobs: int = 1,
     resume: bool = False,
     retry_errors: bool = False,
+    unknown: Unknown = "stop",
     tools: Tools | None = None,
     sampling: Sampling | None = None,
     guards: Pipeline | Policy | str | None = "default",
@@ -80,124 +130,101 @@ async def run_batch(
 
     The model decodes as many rows together as it was loaded for. With ``resume`` rows that are done are not done
     again (``retry_errors``: except those that ended with an error or at a limit); results of another task, model
-    or sampling are refused. A row that was in flight when a process died is run again from its start. Cancelling
+    or sampling are refused. A row that was in flight when a process died is run again from its start, without
+    repeating calls whose effect is ``once``; ``unknown`` says what becomes of one that was in flight. Cancelling
     keeps what is done. Raises TaskError for things that concern all rows; what is wrong with one row is its result.
     """
-    chosen = sampling or task.sampling()
-    manifest = _manifest(task, model, chosen)
-    todo = read_rows(rows, set(task.inputs), f"{task.digest}{manifest['model_digest']}{chosen.seed}")
-    records = Records(folder)
     token = CancellationToken(cancel)
     screens = guards if isinstance(guards, Pipeline) else pipeline(guards or "off")
+    work = Work(task, sampling or task.sampling())
+    plan = Plan(rows, folder, resume, retry_errors, unknown, on_progress)
+    here = Here(work, Workplace(model, as_tools(tools or {}), screens), jobs, token)
+    try:
+        return await carry_out(work, plan, here, token)
+    finally:
+        token.detach()
+        if not isinstance(guards, Pipeline):
+            await screens.aclose()
+
+
+async def carry_out(work: Work, plan: Plan, workers: Workers, cancel: CancellationToken) -> BatchResult:
+    """Have workers do what is left of a plan, and write the reports. Raises TaskError."""
+    name, identity = await workers.identity()
+    records = Records(plan.folder)
+    manifest = _manifest(work, name, identity)
+    rows = read_rows(plan.rows, set(work.task.inputs), f"{work.task.digest}{identity}{work.sampling.seed}")
     with records.held():
-        records.begin({**manifest, "rows": len(todo), "file": rows.name}, resume=resume)
+        records.begin({**manifest, "rows": len(rows), "file": plan.rows.name}, resume=plan.resume)
         records.mend()
-        done = records.read()
-        ended = {"error", "limit"} if retry_errors else set()
-        left = [row for row in todo if row.key not in done or done[row.key].result.status in ended]
-        progress = Progress(len(todo), done=len(todo) - len(left), before=len(todo) - len(left))
-        on_progress(progress)
+        done = records.done()
+        again = _AGAIN if plan.retry_errors else frozenset[Status]()
+        left = [row for row in rows if row.key not in done or done[row.key].status in again]
+        workers.begin(plan.folder, {row.key for row in left}, plan.unknown)
+        progress = Progress(len(rows), done=len(rows) - len(left), before=len(rows) - len(left))
+        plan.on_progress(progress)
 
-        async def work(row: Row) -> None:
-            result = await _run_row(task, row, model, records, token, tools, chosen, screens)
-            if result.status == "cancelled":
+        async def one(row: Row) -> None:
+            worked = await workers.run(row)
+            if worked.result.status == "cancelled":
                 return
-            records.append(Record(key=row.key, row=row.number, label=row.label, result=result))
+            record = Record(key=row.key, row=row.number, label=row.label, result=worked.result)
+            records.append(record, worked.artifacts)
             progress.done += 1
-            progress.failed += result.status != "ok"
-            on_progress(progress)
+            progress.failed += worked.result.status != "ok"
+            plan.on_progress(progress)
 
-        try:
-            await _several(left, work, jobs, token)
-        finally:
-            token.detach()
-            if not isinstance(guards, Pipeline):
-                await screens.aclose()
-        return _ended(task, records, todo)
+        await _several(left, one, workers.most, cancel)
+        return _ended(work.task, records, rows)
 
 
-async def _several(rows: list[Row], work: Callable[[Row], Any], jobs: int, token: CancellationToken) -> None:
+async def _several(rows: list[Row], one: Callable[[Row], Any], most: int, cancel: CancellationToken) -> None:
     waiting = iter(rows)
 
     async def worker() -> None:
         for row in waiting:
-            if token.reason is not None:
+            if cancel.reason is not None:
                 return
-            await work(row)
+            try:
+                await one(row)
+            except TaskError:
+                # It concerns all rows: those that are under way end early, and come to the same.
+                cancel.cancel()
+                raise
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(max(1, min(jobs, len(rows)))):
-            group.create_task(worker())
-
-
-async def _run_row(
-    task: Task,
-    row: Row,
-    model: Model,
-    records: Records,
-    token: CancellationToken,
-    tools: Tools | None,
-    sampling: Sampling,
-    guards: Pipeline,
-) -> TaskResult:
     try:
-        async with aclosing(
-            task.stream(model, row.inputs, tools=tools, sampling=sampling, guards=guards, cancel=token)
-        ) as events:
-            async for event in events:
-                if isinstance(event, ToolCallFinished):
-                    for artifact in event.artifacts:
-                        records.keep_artifact(row.key, artifact.name, artifact.data)
-                if isinstance(event, TaskEnded):
-                    return event.result
-    except TaskError as error:
-        return TaskResult(task=task.name, status="error", inputs=row.inputs, error=str(error))
-    raise AssertionError("a task always ends with TaskEnded")
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, min(most, len(rows)))):
+                group.create_task(worker())
+    except* TaskError as errors:
+        raise errors.exceptions[0] from None
 
 
 def _ended(task: Task, records: Records, rows: list[Row]) -> BatchResult:
-    done = records.read()
-    found = [done[row.key] for row in rows if row.key in done]
-    statuses: dict[str, int] = {}
-    for record in found:
-        statuses[record.result.status] = statuses.get(record.result.status, 0) + 1
+    done = records.done()
+    found: list[Done] = [done[row.key] for row in rows if row.key in done]
+    statuses = Counter[str](row.status for row in found)
     missing = len(rows) - len(found)
-    write_html(task, records.folder, found, missing)
-    write_junit(task, records.folder, found, missing)
-    return BatchResult(len(rows), statuses, missing, records.ignored, records.folder)
+    write_html(task, records, found, missing)
+    write_junit(task, records, found, missing)
+    return BatchResult(len(rows), dict(statuses), missing, records.ignored, records.folder)
 
 
-def _manifest(task: Task, model: Model, sampling: Sampling) -> dict[str, Any]:
+def _manifest(work: Work, model: str, identity: str) -> dict[str, Any]:
     return {
         "version": 1,
-        "task": task.name,
-        "digest": task.digest,
-        "model": model.name,
-        "model_digest": model_digest(model),
-        "sampling": asdict(sampling),
-        "tools": list(task.tools),
-        "arriero": _own_version(),
+        "task": work.task.name,
+        "digest": work.task.digest,
+        "model": model,
+        "model_digest": identity,
+        "sampling": asdict(work.sampling),
+        "tools": list(work.task.tools),
+        "arriero": own_version(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def model_digest(model: Model) -> str:
-    """What tells one model from another: of a file its size and the SHA-256 of its first and last megabyte (to
-    read all of it would take minutes), of a server its kind and address.
-    """
-    info = getattr(model, "info", None)
-    path = getattr(info, "path", None)
-    if isinstance(path, Path):
-        with path.open("rb") as file:
-            head = file.read(_SAMPLE)
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _SAMPLE))
-            return f"{size}-{hashlib.sha256(head + file.read(_SAMPLE)).hexdigest()[:16]}"
-    wire = getattr(model, "wire", None)
-    return f"{getattr(model, 'kind', type(model).__name__)} {getattr(wire, 'base', '')}".strip()
-
-
-def _own_version() -> str:
+def own_version() -> str:
+    """The version of arriero that is installed here."""
     try:
         return version("arriero")
     except PackageNotFoundError:

@@ -3,15 +3,18 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from arriero.tools import Artifact
+
 from .errors import TaskError
-from .results import TaskResult
+from .lines import LineFile
+from .results import Status, TaskResult
 
 MANIFEST, RESULTS, ARTIFACTS = "manifest.json", "results.jsonl", "artifacts"
 
@@ -28,6 +31,13 @@ class Record(BaseModel):
     result: TaskResult
 
 
+class Done(NamedTuple):
+    """How a row ended, and where in the results its line begins."""
+
+    status: Status
+    offset: int
+
+
 class Records:
     """The folder of one batch. Results are appended, one line a row, each on the disk before the next begins."""
 
@@ -35,12 +45,16 @@ class Records:
         self.folder = folder
         self.ignored = 0
         """Lines of the results that could not be read: half a line that a crash left, or damage."""
+        self._results = LineFile(folder / RESULTS)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes out. Raises TaskError if one is in."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        """Keep other processes out. Raises TaskError if one is in, or the folder cannot be written to."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise TaskError(f"{self.folder} cannot be written to: {error.strerror or error}") from None
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,76 +78,42 @@ class Records:
                     f"{self.folder} holds results of something else ({'; '.join(differing)}); take another --out"
                 )
             return
-        if (self.folder / RESULTS).exists():
+        if self._results.path.exists():
             raise TaskError(f"{self.folder} has {RESULTS} and no {MANIFEST}; take another --out")
-        beside = path.with_name(f"{MANIFEST}.new")
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-        _sync_folder(self.folder)
+        write_whole(path, [json.dumps(manifest, indent=1).encode()])
 
-    def read(self) -> dict[str, Record]:
+    def done(self) -> dict[str, Done]:
         """The rows that are done, by key; of several lines for one row the last counts."""
         self.ignored = 0
-        done: dict[str, Record] = {}
-        for line in self._lines():
+        found: dict[str, Done] = {}
+        for offset, line in self._results.lines():
             try:
                 record = Record.model_validate_json(line)
             except ValidationError:
                 self.ignored += 1
                 continue
-            done[record.key] = record
-        return done
+            found[record.key] = Done(record.result.status, offset)
+        return found
+
+    def read(self, rows: Iterable[Done]) -> Iterator[Record]:
+        """The records of these rows, one at a time: all of them may be more than memory holds."""
+        for line in self._results.at(row.offset for row in rows):
+            yield Record.model_validate_json(line)
 
     def mend(self) -> None:
-        """Cut off half a line at the end, so that the next does not begin in the middle of it."""
-        path = self.folder / RESULTS
-        if not path.exists():
-            return
-        with path.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            if size == 0:
-                return
-            keep = size
-            while keep > 0:
-                start = max(0, keep - (1 << 16))
-                file.seek(start)
-                block = file.read(keep - start)
-                cut = block.rfind(b"\n")
-                if cut >= 0:
-                    keep = start + cut + 1
-                    break
-                keep = start
-            if keep < size:
-                file.truncate(keep)
-                os.fsync(file.fileno())
+        """Cut off half a line that a crash has left."""
+        self._results.mend()
 
-    def append(self, record: Record) -> None:
-        """Put one row's result on the disk, whole."""
-        data = record.model_dump_json().encode("utf-8", "backslashreplace") + b"\n"
-        handle = os.open(self.folder / RESULTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    def append(self, record: Record, artifacts: Iterable[Artifact] = ()) -> None:
+        """Put one row's result on the disk, whole, after what its tools produced. Raises TaskError."""
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-    def keep_artifact(self, key: str, name: str, data: bytes) -> None:
-        """Keep something that a tool of a row produced."""
-        folder = self.folder / ARTIFACTS / key
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / (Path(name).name or "artifact")).write_bytes(data)
-
-    def _lines(self) -> Iterator[bytes]:
-        try:
-            with (self.folder / RESULTS).open("rb") as file:
-                yield from (line for line in file if line.strip())
-        except FileNotFoundError:
-            return
+            for artifact in artifacts:
+                folder = self.folder / ARTIFACTS / record.key
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / (Path(artifact.name).name or "artifact")).write_bytes(artifact.data)
+        except OSError as error:
+            raise TaskError(f"{self.folder / ARTIFACTS} cannot be written: {error.strerror}") from None
+        self._results.append(record.model_dump_json().encode("utf-8", "backslashreplace"))
 
     def _manifest(self) -> dict[str, Any]:
         try:
@@ -141,6 +121,20 @@ class Records:
         except (OSError, ValueError) as error:
             raise TaskError(f"{self.folder / MANIFEST} cannot be read: {error}; take another --out") from None
         return value if isinstance(value, dict) else {}
+
+
+def write_whole(path: Path, parts: Iterable[bytes]) -> None:
+    """Put a file in its place only once all of it is on the disk. Raises TaskError."""
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        with beside.open("wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise TaskError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from xml.etree import ElementTree
 
 from jinja2 import Environment, PackageLoader
 
-from .records import ARTIFACTS, Record
+from .records import ARTIFACTS, Done, Records, write_whole
 from .task import Task
 
 HTML, JUNIT = "report.html", "junit.xml"
@@ -22,36 +21,37 @@ _IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".g
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_html(task: Task, folder: Path, records: Sequence[Record], missing: int) -> None:
+def write_html(task: Task, records: Records, rows: Sequence[Done], missing: int) -> None:
     """One file that opens anywhere: every row with its prompts, calls, checks, verdicts, times and plots."""
     environment = Environment(loader=PackageLoader("arriero.agent.tasks", "."), autoescape=True)
     environment.filters["shown"] = _shown
-    page = environment.get_template("report.html").render(
+    page = environment.get_template("report.html").generate(
         task=task,
-        records=records,
+        count=len(rows),
+        records=records.read(rows),
         missing=missing,
-        statuses=Counter(record.result.status for record in records),
-        images={record.key: _images(folder / ARTIFACTS / record.key) for record in records},
+        statuses=Counter(row.status for row in rows),
+        images=lambda key: _images(records.folder / ARTIFACTS / key),
     )
-    _write(folder / HTML, page.encode("utf-8", "replace"))
+    write_whole(records.folder / HTML, (piece.encode("utf-8", "replace") for piece in page))
 
 
-def write_junit(task: Task, folder: Path, records: Sequence[Record], missing: int) -> None:
+def write_junit(task: Task, records: Records, rows: Sequence[Done], missing: int) -> None:
     """A test case for each row; a row that has not run is a skipped one."""
-    failures = sum(record.result.status == "failed" for record in records)
-    errors = sum(record.result.status not in ("ok", "failed") for record in records)
-    seconds = sum(record.result.seconds for record in records)
+    failures = sum(row.status == "failed" for row in rows)
+    errors = sum(row.status not in ("ok", "failed") for row in rows)
     suite = ElementTree.Element(
         "testsuite",
         name=task.name,
-        tests=str(len(records) + missing),
+        tests=str(len(rows) + missing),
         failures=str(failures),
         errors=str(errors),
         skipped=str(missing),
-        time=f"{seconds:.3f}",
     )
-    for record in records:
+    seconds = 0.0
+    for record in records.read(rows):
         result = record.result
+        seconds += result.seconds
         name = f"{record.row}: {record.label}" if record.label != str(record.row) else record.label
         case = ElementTree.SubElement(
             suite, "testcase", classname=task.name, name=_xml(name), time=f"{result.seconds:.3f}"
@@ -61,17 +61,12 @@ def write_junit(task: Task, folder: Path, records: Sequence[Record], missing: in
             ElementTree.SubElement(
                 case, kind, type=result.status, message=_xml(result.error or result.status)
             )
+    suite.set("time", f"{seconds:.3f}")
     for _ in range(missing):
         ElementTree.SubElement(
             ElementTree.SubElement(suite, "testcase", classname=task.name, name="not run"), "skipped"
         )
-    _write(folder / JUNIT, ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
-
-
-def _write(path: Path, data: bytes) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_bytes(data)
-    os.replace(beside, path)
+    write_whole(records.folder / JUNIT, [ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)])
 
 
 def _images(folder: Path) -> list[tuple[str, str]]:

@@ -31,6 +31,10 @@ from .validating import problems_of
 Tools = Mapping[str, Tool | Callable[..., Any]]
 
 
+class TypedInputs(dict[str, Any]):
+    """Inputs that ``Task.read_inputs`` has read: they are taken as they are, wherever the task runs."""
+
+
 class Task(TaskSpec):
     """A task with typed inputs, steps, checks and retries.
 
@@ -75,10 +79,12 @@ class Task(TaskSpec):
         text = json.dumps(self.model_dump(mode="json", exclude_defaults=True, fallback=repr), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def read_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def read_inputs(self, given: Mapping[str, Any]) -> TypedInputs:
         """Typed inputs with defaults filled in. Raises TaskError with everything that is wrong."""
+        if isinstance(given, TypedInputs):
+            return given
         problems: list[str] = [f"there is no input {name!r}" for name in given if name not in self.inputs]
-        values: dict[str, Any] = {}
+        values = TypedInputs()
         for name, wanted in self.inputs.items():
             value = given.get(name, wanted.default)
             if value is None:
@@ -101,6 +107,21 @@ class Task(TaskSpec):
             "steps": {step.id: Placeholder(f"steps.{step.id}") for step in self.steps},
         }
         return {step.id: render(step.prompt, names) for step in self.steps}
+
+    def functions(self) -> dict[str, bytes]:
+        """The files whose functions its checks call, by name. Raises TaskError."""
+        named = {check.python.partition("::")[0] for step in self.steps for check in step.check
+                 if isinstance(check.python, str)}  # fmt: skip
+        try:
+            return {name: (self._folder / name).read_bytes() for name in named} if self._folder else {}
+        except OSError as error:
+            raise TaskError(f"{error.filename}: {error.strerror}") from None
+
+    def moved(self, folder: Path) -> "Task":
+        """The same task, with the functions of its checks in another folder."""
+        task = self.model_copy()
+        task._folder, task._file, task._lines = folder, self._file, self._lines
+        return task
 
     async def stream(
         self,
@@ -161,11 +182,12 @@ class Task(TaskSpec):
             raise TaskError(
                 f"the task needs the tool {', '.join(missing)}; there are: {', '.join(given) or 'none'}"
             )
-        return {name: _tool(given[name]) for name in self.tools}
+        return as_tools({name: given[name] for name in self.tools})
 
 
-def _tool(given: Tool | Callable[..., Any]) -> Tool:
-    return given if isinstance(given, Tool) else as_tool(given)
+def as_tools(given: Tools) -> dict[str, Tool]:
+    """The tools, with functions made into tools."""
+    return {name: tool if isinstance(tool, Tool) else as_tool(tool) for name, tool in given.items()}
 
 
 def load_problems(path: str | os.PathLike[str]) -> tuple[str, ...]:
