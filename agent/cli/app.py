@@ -10,7 +10,15 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from . import config_commands, eval_commands, model_commands, safety_commands, session_commands, task_commands
+from . import (
+    batch_commands,
+    config_commands,
+    eval_commands,
+    model_commands,
+    safety_commands,
+    session_commands,
+    task_commands,
+)
 from .invocation import finish, settings_of
 from .options import CONTEXT, with_options
 
@@ -102,7 +110,7 @@ cli.add_command(eval_commands.evaluate)
 cli.add_command(model_commands.models)
 cli.add_command(safety_commands.safety)
 eval_commands.evaluate.add_command(safety_commands.eval_safety)
-for _command in (*session_commands.COMMANDS, *task_commands.COMMANDS):
+for _command in (*session_commands.COMMANDS, *task_commands.COMMANDS, *batch_commands.COMMANDS):
     cli.add_command(_command)
 
 
