@@ -34,7 +34,7 @@ from .limits import Limits
 from .loop import drive
 from .output import Output
 from .recorder import Recorder
-from .result import OutputT, RunOptions, RunResult, result_of
+from .result import DepsT, OutputT, RunOptions, RunResult, result_of
 from .run import Hook, Run
 from .screening import Screening
 from .subagent import AgentTool
@@ -50,16 +50,17 @@ class ConfigError(ArrieroError):
     """An agent was put together in a way that cannot work."""
 
 
-class Agent(Generic[OutputT]):
+class Agent(Generic[OutputT, DepsT]):
     """Drives a model through a conversation with tools.
 
     ``model`` is a model object, or what ``open_model`` takes: ``bundled``, a name, a path, an address.
     ``tools`` are Tool objects or plain functions with type hints. ``dialect`` names the wire form (default:
     the model's). ``date`` is written as today's date (default: today). ``deps`` is given to tools that ask for a
-    ``RunContext``. ``approve(name, arguments)``, sync (in a thread) or async, decides calls that need approval:
-    True runs the call, False refuses it and tells the model, None ends the run with ``"approval"``, as every
-    such call does without ``approve``. ``guards`` screens the texts that come and go: a Policy, the name of a preset
-    (``default``, ``strict``, ``off``) or of a TOML file, None for ``off``, or a Pipeline that several agents share.
+    ``RunContext``; with ``deps_type``, a class, nothing else is taken. ``approve(name, arguments)``, sync (in a
+    thread) or async, decides calls that need approval: True runs the call, False refuses it and tells the model,
+    None ends the run with ``"approval"``, as every such call does without ``approve``. ``guards`` screens the texts
+    that come and go: a Policy, the name of a preset (``default``, ``strict``, ``off``) or of a TOML file, None for
+    ``off``, or a Pipeline that several agents share.
     The blocking calls run in one background thread that ``close`` ends.
     ``hooks`` are callables that are given every event as it happens, in the loop's thread; one that raises is logged.
     ``context`` says what becomes of a conversation that fills the model's context (default: the run ends).
@@ -69,7 +70,7 @@ class Agent(Generic[OutputT]):
     ``output_type``, a pydantic model or another type that pydantic adapts, is what an answer must be: a JSON document
     of its schema, after whatever tools were called. A model that constrains cannot write another; any other one is
     told what is wrong and asked again, ``limits.max_retries`` times.
-    Raises ConfigError for two tools of one name, UnknownDialect, PolicyError, OutputError.
+    Raises ConfigError for two tools of one name and deps of another type, UnknownDialect, PolicyError, OutputError.
     """
 
     def __init__(
@@ -82,7 +83,8 @@ class Agent(Generic[OutputT]):
         sampling: Sampling | None = None,
         dialect: str | None = None,
         date: Date | str | None = None,
-        deps: Any = None,
+        deps: DepsT | None = None,
+        deps_type: type[DepsT] | None = None,
         approve: Approve | None = None,
         guards: Pipeline | Policy | str | None = "default",
         output_type: type[OutputT] | None = None,
@@ -99,7 +101,8 @@ class Agent(Generic[OutputT]):
         self.sampling = sampling or Sampling()
         self.dialect = get_dialect(dialect or model.dialect)
         self.date = date
-        self.deps = deps
+        self.deps_type = deps_type
+        self.deps = self._checked(deps)
         self.approve = approve
         self.context = context
         traced = telemetry()
@@ -135,19 +138,21 @@ class Agent(Generic[OutputT]):
         return AgentTool(self, name, description)
 
     async def stream(
-        self, prompt: str | None = None, **options: Unpack[RunOptions]
+        self, prompt: str | None = None, **options: Unpack[RunOptions[DepsT]]
     ) -> AsyncGenerator[Event, None]:
         """Run, and yield each event as it happens; the last is RunFinished.
 
         Without a prompt the run goes on with what is unfinished in the conversation: calls that wait for a
         decision, or that were in flight when a program ended. Closing the iterator ends the run. Raises
-        ConfigError where the conversation is in a run already, JournalError for a session that cannot be had.
+        ConfigError where the conversation is in a run already or deps are of another type, JournalError for a
+        session that cannot be had.
         """
         conversation = await self._conversation_of(options)
         if conversation.busy:
             raise ConfigError(
                 "this conversation is in a run already; wait for it, or give the run another one"
             )
+        self._checked(options.get("deps"))
         token = CancellationToken(options.get("cancel"))
         run = self._run(conversation, token, options)
         timer = None
@@ -169,7 +174,9 @@ class Agent(Generic[OutputT]):
                 if isinstance(hook, Telemetry):
                     hook.forget(run.run_id)
 
-    async def run(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult[OutputT]:
+    async def run(
+        self, prompt: str | None = None, **options: Unpack[RunOptions[DepsT]]
+    ) -> RunResult[OutputT]:
         """Run to the end. Faults of model and tools are in the result, not raised; see ``stream`` for the rest."""
         conversation = options["conversation"] = await self._conversation_of(options)
         async with aclosing(self.stream(prompt, **options)) as events:
@@ -178,7 +185,7 @@ class Agent(Generic[OutputT]):
                     return result_of(event, conversation, self.output)
         raise AssertionError("a run always ends with RunFinished")
 
-    def run_sync(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> RunResult[OutputT]:
+    def run_sync(self, prompt: str | None = None, **options: Unpack[RunOptions[DepsT]]) -> RunResult[OutputT]:
         """``run`` for code that is not asynchronous."""
         conversation = self._start_portal().call(self._conversation_of, options)
         options["conversation"] = conversation
@@ -187,7 +194,7 @@ class Agent(Generic[OutputT]):
                 return result_of(event, conversation, self.output)
         raise AssertionError("a run always ends with RunFinished")
 
-    def stream_sync(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Iterator[Event]:
+    def stream_sync(self, prompt: str | None = None, **options: Unpack[RunOptions[DepsT]]) -> Iterator[Event]:
         """``stream`` for code that is not asynchronous; leaving the loop early stops the run."""
         token = options["cancel"] = CancellationToken(options.get("cancel"))
         events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
@@ -220,7 +227,7 @@ class Agent(Generic[OutputT]):
         tasks: Iterable[str] | AsyncIterable[str],
         *,
         concurrency: int = 4,
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[DepsT]],
     ) -> AsyncGenerator[RunResult[OutputT], None]:
         """Run many tasks, ``concurrency`` at a time, each in a conversation of its own; results come in the order
         of the tasks, as soon as they and those before them are there.
@@ -236,7 +243,7 @@ class Agent(Generic[OutputT]):
         try:
             async with aclosing(_each(tasks)) as coming:
                 async for task in coming:
-                    alone = RunOptions(**{**options, "conversation": self.conversation()})
+                    alone = RunOptions[DepsT](**{**options, "conversation": self.conversation()})
                     waiting.append(asyncio.create_task(self.run(task, **alone)))
                     while len(waiting) >= concurrency and not _place(waiting, concurrency):
                         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -253,7 +260,7 @@ class Agent(Generic[OutputT]):
             await asyncio.gather(*waiting, return_exceptions=True)
 
     def map_sync(
-        self, tasks: Iterable[str], *, concurrency: int = 4, **options: Unpack[RunOptions]
+        self, tasks: Iterable[str], *, concurrency: int = 4, **options: Unpack[RunOptions[DepsT]]
     ) -> list[RunResult[OutputT]]:
         """``map`` for code that is not asynchronous: all results, in the order of the tasks."""
 
@@ -293,7 +300,7 @@ class Agent(Generic[OutputT]):
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    async def _conversation_of(self, options: RunOptions) -> Conversation:
+    async def _conversation_of(self, options: RunOptions[DepsT]) -> Conversation:
         given = options.get("conversation")
         if given is not None:
             return given
@@ -304,7 +311,7 @@ class Agent(Generic[OutputT]):
             return session.conversation
         return await in_thread(lambda: session.open(self), name="session")
 
-    def _run(self, conversation: Conversation, cancel: CancellationToken, options: RunOptions) -> Run:
+    def _run(self, conversation: Conversation, cancel: CancellationToken, options: RunOptions[DepsT]) -> Run:
         run_id = uuid.uuid4().hex
         journal = self.journal
         recorder = journal.recorder(conversation, run_id, self.model) if journal else Recorder()
@@ -328,6 +335,13 @@ class Agent(Generic[OutputT]):
             decisions=options.get("decisions") or {},
             attempts=Attempts(self.model, self.tools, self.limits, self.sampling, self.output),
         )
+
+    def _checked(self, deps: DepsT | None) -> DepsT | None:
+        """The dependencies, if they are what tools were promised. Raises ConfigError."""
+        kind = self.deps_type
+        if deps is None or kind is None or isinstance(deps, kind):
+            return deps
+        raise ConfigError(f"deps should be of {kind.__name__}, and are of {type(deps).__name__}")
 
     def _start_portal(self) -> BlockingPortal:
         with self._lock:

@@ -16,6 +16,7 @@ from .limits import Limits
 from .output import Output
 
 OutputT = TypeVar("OutputT", default=str)
+DepsT = TypeVar("DepsT", default=Any)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class RunResult(Generic[OutputT]):
     data: OutputT | None = None
 
 
-class RunOptions(TypedDict, total=False):
+class RunOptions(TypedDict, Generic[DepsT], total=False):
     """What a single run may be given, by keyword.
 
     ``conversation`` to go on with (default: the agent's session, else a new one); ``cancel`` ends the run with
@@ -46,7 +47,7 @@ class RunOptions(TypedDict, total=False):
 
     conversation: Conversation | None
     cancel: CancellationToken | None
-    deps: Any
+    deps: DepsT | None
     decisions: Mapping[str, bool] | None
     limits: Limits | None
     files: Sequence[str | os.PathLike[str]]

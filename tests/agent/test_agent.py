@@ -44,6 +44,17 @@ def test_two_tools_of_one_name_are_refused() -> None:
         Agent(ScriptedModel([]), tools=[add, add])
 
 
+def test_deps_of_another_type_are_refused_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match="deps should be of int, and are of str"):
+        Agent(ScriptedModel([]), deps_type=int, deps="Ana")
+    model = ScriptedModel(["Hi.<|eot_id|>"])
+    with Agent(model, deps_type=int) as agent:
+        conversation = agent.conversation()
+        with pytest.raises(ConfigError, match="deps should be of int"):
+            agent.run_sync("Hello", deps="Ana", conversation=conversation)  # type: ignore[arg-type]
+        assert agent.run_sync("Hello", deps=3, conversation=conversation).output == "Hi."
+
+
 def test_an_unknown_dialect_is_refused_with_the_closest_name() -> None:
     with pytest.raises(UnknownDialect, match=r"did you mean .llama3\.1."):
         Agent(ScriptedModel([]), dialect="lama3.1")
