@@ -3,6 +3,9 @@
 import asyncio
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 
 from arriero.agent.backends import Model, ModelError
 
@@ -14,7 +17,7 @@ from .terminal import Terminal, neutral
 
 
 def examine(settings: Settings) -> Exit:
-    """Print a line for each thing that was looked at; NOT_READY if model, sandbox or a screen is missing."""
+    """Print a line for each thing that was looked at; NOT_READY if model, sandbox, screen or server is missing."""
     terminal = Terminal.detect(sys.stdout, plain=settings.plain)
     good, bad, note = terminal.symbol("✓", "ok"), terminal.symbol("✗", "!!"), terminal.symbol("·", "-")
     ready = True
@@ -41,6 +44,9 @@ def examine(settings: Settings) -> Exit:
     screens_ready, lines = load(lambda: _screens(settings))
     ready = ready and screens_ready
     for ok, line in lines:
+        say(good if ok else bad, line)
+    for ok, line in load(lambda: asyncio.run(_servers(settings.mcp))):
+        ready = ready and ok
         say(good if ok else bad, line)
     for name, found, lacking in _keyed_tools():
         say(good if found else note, f"{name}: set up" if found else lacking)
@@ -81,6 +87,25 @@ def _screens(settings: Settings) -> tuple[bool, list[tuple[bool, str]]]:
         for (screen, problem), places in problems.items()
     ]
     return whole, lines
+
+
+async def _servers(files: Iterable[Path]) -> list[tuple[bool, str]]:
+    """Whether each MCP server offers its tools, and a line about it."""
+    from arriero.tools.mcp import MCPConfigError, MCPTool, load_mcp, read_config
+
+    lines: list[tuple[bool, str]] = []
+    for file in files:
+        try:
+            configured, toolset = read_config(file), await load_mcp(file)
+        except MCPConfigError as error:
+            lines.append((False, f"MCP: {error}"))
+            continue
+        async with toolset:
+            offered = Counter(tool.server.name for tool in toolset.tools if isinstance(tool, MCPTool))
+            for name in configured:
+                why_not = toolset.failures.get(name)
+                lines.append((why_not is None, f"MCP: {why_not or f'{name} offers {offered[name]} tools'}"))
+    return lines
 
 
 def _keyed_tools() -> list[tuple[str, bool, str]]:

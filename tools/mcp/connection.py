@@ -38,6 +38,11 @@ _ADVICE = {
     403: ": check the headers in its configuration",
     404: ": check the url in its configuration",
 }
+_TRY_BY_HAND = "run the command of its configuration by hand to see what it lacks"
+_SPEAKS_MCP = (
+    "its command has to speak MCP on standard output; one that is only slow needs a larger start_timeout"
+)
+_CHECK_URL = "check that it runs, and the url in its configuration"
 _BETWEEN_LISTINGS = 0.2
 _GUARD = Path(__file__).with_name("guard.py")
 
@@ -143,19 +148,24 @@ class Connection:
         except BaseException as error:
             self._fail(error)
         finally:
-            self._fail(self._ended_error())
+            self._fail(None)
             self.ended.set_result(None)
 
-    def _fail(self, error: BaseException) -> None:
-        if self.ready.done():
-            return
-        if not isinstance(error, ToolError):
-            reason = _reason(error)
-            if isinstance(error, TimeoutError):
-                reason = f"it was not ready within {self._server.start_timeout:g} seconds"
-            reason += self.refusal
-            error = ToolError(f"the MCP server {self.name} could not be used: {reason}{self._last_words()}")
-        self.ready.set_exception(error)
+    def _fail(self, error: BaseException | None) -> None:
+        if not self.ready.done():
+            why = f"the MCP server {self.name} {self._what_failed(error)}{self._last_words()}"
+            self.ready.set_exception(ToolError(why))
+
+    def _what_failed(self, error: BaseException | None) -> str:
+        """What kept the server from being ready, and what may help; None is its end."""
+        over_http = isinstance(self._server, HttpServer)
+        if isinstance(error, TimeoutError):
+            late = f"was not ready within {self._server.start_timeout:g} seconds"
+            return late + (self.refusal or f" ({_CHECK_URL if over_http else _SPEAKS_MCP})")
+        if error is None:
+            return f"ended before it was ready ({_CHECK_URL if over_http else _TRY_BY_HAND})"
+        advice = self.refusal or (f" ({_CHECK_URL})" if over_http else "")
+        return f"could not be used: {_reason(error)}{advice}"
 
     async def _live(self) -> None:
         self._stop = asyncio.Event()

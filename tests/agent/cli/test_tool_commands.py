@@ -53,6 +53,26 @@ def test_tools_of_servers(servers: str) -> None:
     assert "did you mean 'echo'?" in run("show", "ecko", "--mcp", servers).output
 
 
+def examined(script: Path, servers: str) -> Result:
+    return CliRunner().invoke(cli, ["doctor", "-m", f"script:{script}", "--mcp", servers])
+
+
+def test_the_doctor_says_which_servers_do_not_start(servers: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.txt"
+    script.write_text("x")
+    sick = examined(script, servers)
+    assert "MCP: plain offers " in sick.stdout
+    assert (
+        "MCP: the MCP server bad ended before it was ready (run the command of its configuration by hand"
+        in (sick.stdout)
+    )
+    assert "/no/such/program: No such file or directory" in sick.stdout
+    assert sick.exit_code == 6
+    missing = examined(script, str(tmp_path / "none.json"))
+    assert "none.json: No such file or directory" in missing.stdout
+    assert missing.exit_code == 6
+
+
 def test_show_prints_what_the_model_is_given() -> None:
     shown = json.loads(run("show", "fetch").output)
     assert shown["name"] == "fetch_page"

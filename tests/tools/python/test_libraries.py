@@ -1,7 +1,11 @@
 """The libraries that data work is done with, each where it is installed: real results, not only an import."""
 
+from collections.abc import Iterator
+
 import pytest
-from kernel import Kernel
+from kernel import Kernel, needs
+
+from arriero.tools.python import SandboxLimits
 
 # Module to look for, the code, and what it has to print.
 WORK: dict[str, tuple[str, str, str]] = {
@@ -45,6 +49,15 @@ WORK: dict[str, tuple[str, str, str]] = {
 }
 
 
+@pytest.fixture(scope="module", params=["bubblewrap", "landlock"])
+def kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """One with the limits that users have, but for the times: all of the libraries come to be loaded in it."""
+    needs(request.param)
+    made = Kernel(request.param, limits=SandboxLimits(wall_s=240, start_s=120))
+    yield made
+    made.close()
+
+
 def needs_module(kernel: Kernel, name: str) -> None:
     found = kernel.run(f"import importlib.util; print(importlib.util.find_spec({name!r}) is not None)")
     if found.stdout != "True":
@@ -68,9 +81,9 @@ def test_plots_come_as_images(kernel: Kernel) -> None:
 def test_arrays_up_to_the_limit(kernel: Kernel) -> None:
     needs_module(kernel, "numpy")
     done = kernel.run(
-        "import numpy as np\nfits = np.ones(300 << 17); print(fits.nbytes >> 20, int(fits.sum()) == fits.size)\n"
-        "del fits\nnp.ones(3000 << 17)"
+        "import numpy as np\nfits = np.ones(600 << 17); print(fits.nbytes >> 20, int(fits.sum()) == fits.size)\n"
+        "del fits\nnp.ones(4000 << 17)"
     )
-    assert done.stdout == "300 True"
+    assert done.stdout == "600 True"
     assert "MemoryError" in done.stderr
     assert not done.state_lost
