@@ -40,3 +40,10 @@ def _write(folder: Path, artifact: ArtifactRef) -> Path:
             file.write(artifact.data)
         return path
     raise AssertionError("count() never ends")
+
+
+def write_new(path: Path, data: bytes, *, replace: bool = False) -> None:
+    """Write a file that only its owner can read; one that is there stays unless ``replace``. Raises OSError."""
+    how = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replace else os.O_EXCL)
+    with os.fdopen(os.open(path, how, 0o600), "wb") as file:
+        file.write(data)

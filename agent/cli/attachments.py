@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from arriero.agent.files import fenced
 from arriero.prompts import ArrieroError
 
 _REFERENCE: Final = re.compile(r'(?<!\S)@(?:"([^"\n]+)"|(\S+))')
 _CLOSING: Final = ".,;:!?)]}'"
 _MOST: Final = 64 * 1024 * 1024  # bytes; no context and no work folder takes more
-_FENCE: Final = "`"
 
 
 class AttachmentError(ArrieroError):
@@ -90,13 +90,6 @@ def _text_of(data: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return None if "\0" in text else text
-
-
-def fenced(text: str, label: str = "") -> str:
-    """The text in a fence that it cannot close."""
-    longest = max((len(run) for run in re.findall(f"{_FENCE}+", text)), default=0)
-    fence = _FENCE * max(3, longest + 1)
-    return f"{fence}{label}\n{text}{'' if text.endswith(chr(10)) else chr(10)}{fence}"
 
 
 def with_attachments(question: str, attachments: Iterable[Attachment], *, python: bool) -> str:

@@ -1,6 +1,7 @@
 """A conversation on a terminal: what happens with each line that the user enters."""
 
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,12 @@ from arriero.tools import ToolContext, ToolResult
 
 from .artifacts import keep
 from .attachments import named_in
-from .commands import COMMANDS, Leave, find
 from .display import Display, PlainSink, Sink, StatusLine
 from .markdown_stream import MarkdownStream, renderer
 from .panels import print_call, result_text
 from .session import Session
+from .slash import known, unknown
+from .slash_command import Leave
 from .terminal import Terminal, neutral
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class Chat:
 
     ``last_call`` is the latest finished call; ``last_question`` what ``/retry`` asks again; ``speed`` is in
     sampled tokens a second, 0.0 before the first answer; ``attached`` are files for the next question,
-    ``usage`` the sum over all questions.
+    ``usage`` the sum over all questions, ``verdicts`` what screens said of the conversation.
     """
 
     def __init__(self, session: Session, terminal: Terminal) -> None:
@@ -41,6 +43,7 @@ class Chat:
         self.attached: list[Path] = []
         self.speed = 0.0
         self.usage = ev.Usage()
+        self.verdicts: list[ev.GuardrailChecked] = []
 
     def take(self, line: str) -> bool:
         """Deal with one entry; False when the user wants to leave."""
@@ -83,17 +86,45 @@ class Chat:
             self.say(line)
         self.put(whole)
 
-    def put(self, whole: str) -> None:
-        """Put a question to the model as it stands, and show what happens until the answer has ended."""
+    def put(self, whole: str | None, decisions: Mapping[str, bool] | None = None) -> None:
+        """Put a question to the model as it stands, or None to go on; show what happens until it has ended."""
         display = Display(self._sink(), self.terminal, hint=", /last shows all")
-        with closing(self.session.ask(whole)) as events:
+        with closing(self.session.ask(whole, decisions)) as events:
             for event in events:
                 display.handle(event)
+                if isinstance(event, ev.GuardrailChecked):
+                    self.verdicts.append(event)
         if display.calls:
             self.last_call = display.calls[-1]
         if display.finished:
             self._conclude(display.finished)
         self.say("")
+
+    def take_back(self) -> str | None:
+        """Take back the last question and its answer; the question, or None where there is none."""
+        asked = [m.content for m in self.session.conversation.messages if m.role == "user"]
+        return asked[-1] if self.session.undo() and asked else None
+
+    def forget(self) -> None:
+        """Begin to count and remember anew, because the conversation is another one."""
+        self.last_call, self.last_question = None, None
+        self.verdicts.clear()
+
+    def show_where_it_stands(self) -> None:
+        """Print the last question and its answer, for a conversation that goes on."""
+        said = [
+            m for m in self.session.conversation.messages if m.role in ("user", "assistant") and m.content
+        ]
+        asked = next((m.content for m in reversed(said) if m.role == "user"), "")
+        if asked:
+            first, _, more = asked.strip().partition("\n")
+            self.say(f"{self.terminal.symbol('›', '>')} {first}{' …' if more else ''}")
+        if said and said[-1].role == "assistant":
+            sink = self._sink()
+            sink.feed(said[-1].content)
+            sink.finish()
+        if self.session.conversation.unfinished:
+            self.say("this was not finished: /continue goes on with it", "yellow")
 
     def run_code(self, code: str) -> None:
         """Run Python in the kernel that the model uses; the conversation does not hear of it."""
@@ -153,16 +184,14 @@ class Chat:
         parts = [neutral(self.session.model.name), f"ctx {used}/{total} ({used / total:.0%})"]
         if self.speed:
             parts.append(f"{self.speed:.0f} tok/s")
-        parts.append(f"tools {len(self.session.offered)}")
+        parts += [f"tools {len(self.session.offered)}", f"safety {neutral(self.session.guards.policy.name)}"]
         return dot.join(parts)
 
     def _command(self, text: str) -> None:
         name, _, rest = text.partition(" ")
-        command = COMMANDS.get(name)
+        command = known(name)
         if command is None:
-            close = find(name)
-            hint = f"did you mean /{close}?" if close else "see /help"
-            self.complain(f"no command is called /{name}; {hint} (a question that begins with / needs //)")
+            self.complain(f"{unknown(name)} (a question that begins with / needs //)")
             return
         command.run(self, rest.strip())
 
@@ -188,7 +217,10 @@ class Chat:
             self.complain(finished.error or f"stopped: {finished.stop_reason.replace('_', ' ')}")
         used, total = self.context
         if used >= _CROWDED * total:
-            self.say(f"the context is {used / total:.0%} full: /clear begins anew, /undo goes back", "yellow")
+            self.say(
+                f"the context is {used / total:.0%} full: /clear begins anew, /undo goes back, /context shows more",
+                "yellow",
+            )
 
     def _show_result(self, name: str, result: ToolResult) -> None:
         text = result_text(name, result.content)

@@ -153,8 +153,10 @@ class Display:
                 self._latest = neutral(text).rstrip().rpartition("\n")[2] or self._latest
             case ev.ToolCallFinished():
                 self._finish_call(event)
-            case ev.GuardrailChecked(action=action) if action != "allow":
-                self.notice(f"{event.screen} ({event.place}): {action} {event.reason}".rstrip(), "yellow")
+            case ev.GuardrailChecked() if event.action != "allow" or event.failed:
+                from .safety_commands import sentence
+
+                self.notice(sentence(event), "yellow")
             case ev.ContextCompacted():
                 self.notice(f"taken out of the context: {event.removed}", "yellow")
             case ev.ModelRetried(reason=reason):

@@ -6,10 +6,10 @@ from contextlib import closing, contextmanager
 
 from arriero.agent.backends import ModelError
 from arriero.agent.events import RunFinished
+from arriero.agent.files import fenced
 from arriero.prompts import ArrieroError
 
 from .approval import person_present
-from .attachments import fenced
 from .display import Display, JsonLines, PlainSink, StatusLine
 from .exits import Exit, NotReady, exit_code
 from .runner import Runner

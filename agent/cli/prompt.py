@@ -1,7 +1,7 @@
 """The line that the user types on: editing, history, keys."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -10,31 +10,36 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion, Path
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
+
+from arriero.agent.files import fenced
 
 from .settings import state_folder
 from .terminal import Terminal
 
-_MARGIN = 4  # columns that the prompt itself and the cursor take
+_PASTED_LINES = 30
+_PASTED_CHARACTERS = 4000
 
 
 class Editor:
     """Reads entries from the terminal.
 
-    ``toolbar`` gives the line at the bottom of the screen; ``commands`` are completed after a ``/``, paths after
-    ``@``. Enter ends an entry; Alt-Enter and Ctrl-J begin a new line; a paste of several lines stays one entry.
+    ``toolbar`` gives the line at the bottom of the screen. Enter ends an entry; Alt-Enter and Ctrl-J begin a new
+    line; a paste of several lines stays one entry, and one of very many is shown as their number.
     """
 
-    def __init__(self, terminal: Terminal, toolbar: Callable[[], str], commands: Iterable[str]) -> None:
+    def __init__(self, terminal: Terminal, toolbar: Callable[[], str], completer: Completer) -> None:
         self._terminal = terminal
+        self._pastes = Pastes()
         self._session: PromptSession[str] = PromptSession(
             history=open_history(),
-            key_bindings=_bindings(),
+            key_bindings=_bindings(self._pastes),
             multiline=True,
             bottom_toolbar=lambda: toolbar()[: terminal.width - 1],
             auto_suggest=AutoSuggestFromHistory(),
-            completer=EntryCompleter(tuple(commands)),
+            completer=completer,
             complete_while_typing=False,
             enable_open_in_editor=True,
             enable_history_search=True,
@@ -47,7 +52,33 @@ class Editor:
 
     def read(self) -> str:
         """The next entry. Raises EOFError on Ctrl-D and KeyboardInterrupt on Ctrl-C, both on an empty line."""
-        return self._session.prompt(f"{self._terminal.symbol('›', '>')} ")
+        return self._pastes.whole(self._session.prompt(f"{self._terminal.symbol('›', '>')} "))
+
+
+class Pastes:
+    """Large pastes, each shown as one mark in the entry and put back when the entry is done."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def shown(self, text: str) -> str:
+        """What to put into the entry: a short text itself, else a mark that stands for it."""
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        lines = text.count("\n") + 1
+        if lines <= _PASTED_LINES and len(text) <= _PASTED_CHARACTERS:
+            return text
+        size = f"{lines} lines" if lines > 1 else f"{len(text)} characters"
+        mark = f"[pasted {size}, {len(self._texts) + 1}]"
+        self._texts[mark] = text
+        return mark
+
+    def whole(self, entry: str) -> str:
+        """The entry with the texts in place of their marks; beside other words each in a fence."""
+        for mark, text in self._texts.items():
+            if mark in entry:
+                alone = entry.strip() == mark or entry.lstrip().startswith("!")
+                entry = entry.replace(mark, text if alone else f"\n{fenced(text)}\n", 1)
+        return entry
 
 
 class PrivateHistory(FileHistory):
@@ -76,31 +107,49 @@ def open_history() -> History:
 
 
 class EntryCompleter(Completer):
-    """Completes the name of a slash command, and paths after ``@`` and after commands that take a file."""
+    """Completes names of slash commands and what may stand behind them, and paths after ``@``.
 
-    def __init__(self, commands: tuple[str, ...], with_paths: tuple[str, ...] = ("attach", "model")) -> None:
-        self._commands = commands
+    ``words`` gives what may follow a command, ``with_paths`` are those that take a file.
+    """
+
+    def __init__(
+        self,
+        commands: Iterable[str],
+        words: Callable[[str], Iterable[str]] = lambda command: (),
+        with_paths: Collection[str] = (),
+    ) -> None:
+        self._commands = tuple(commands)
+        self._words = words
         self._with_paths = with_paths
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         text = document.text_before_cursor
+        word = text.rpartition(" ")[2].rpartition("\n")[2]
         if text.startswith("/") and not text.startswith("//"):
             name, space, rest = text[1:].partition(" ")
             if not space:
-                for command in self._commands:
-                    if command.startswith(name):
-                        yield Completion(f"/{command}", start_position=-len(text))
-            elif name in self._with_paths:
+                yield from _beginning(text, (f"/{command}" for command in self._commands))
+                return
+            yield from _beginning(word, self._words(name))
+            if name in self._with_paths:
                 yield from self._paths.get_completions(Document(rest), complete_event)
-            return
-        word = text.rpartition(" ")[2].rpartition("\n")[2]
-        if word.startswith("@"):
+        elif word.startswith("@"):
             yield from self._paths.get_completions(Document(word[1:]), complete_event)
 
 
-def _bindings() -> KeyBindings:
+def _beginning(word: str, known: Iterable[str]) -> Iterator[Completion]:
+    for one in known:
+        if one.startswith(word):
+            yield Completion(one, start_position=-len(word))
+
+
+def _bindings(pastes: Pastes) -> KeyBindings:
     bindings = KeyBindings()
+
+    @bindings.add(Keys.BracketedPaste)
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text(pastes.shown(event.data))
 
     @bindings.add("enter")
     def _(event: KeyPressEvent) -> None:

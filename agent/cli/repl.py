@@ -1,20 +1,22 @@
 """``arriero`` alone: a conversation until the user leaves."""
 
+import shlex
 import sys
 import time
+from collections.abc import Iterable
 from importlib.metadata import version
 
 from arriero.agent.backends import ModelError
 from arriero.prompts import ArrieroError
 
 from .chat import Chat
-from .commands import COMMANDS
 from .exits import Exit, NotReady
 from .keys import keys_kept
 from .oneshot import opened, say_error
-from .prompt import Editor
+from .prompt import Editor, EntryCompleter
 from .session import DEMONSTRATION
 from .settings import BUNDLED, Settings
+from .slash import COMMANDS, known
 from .terminal import Terminal
 from .told import untold
 
@@ -29,7 +31,9 @@ def converse(settings: Settings) -> Exit:
             chat = Chat(session, terminal)
             if not settings.quiet:
                 _greet(chat)
-            _loop(chat, Editor(terminal, chat.status, COMMANDS))
+            _loop(chat, Editor(terminal, chat.status, completer_for(chat)))
+            if not settings.quiet:
+                _say_how_to_go_on(chat)
     except ArrieroError as error:
         if settings.debug:
             raise
@@ -47,6 +51,24 @@ def _greet(chat: Chat) -> None:
     for line in dict.fromkeys(line for line in lines if line):
         chat.say(line)
     chat.say("/help shows what can be entered; Ctrl-D leaves")
+
+
+def completer_for(chat: Chat) -> EntryCompleter:
+    def words(name: str) -> Iterable[str]:
+        command = known(name)
+        try:
+            return command.words(chat) if command and command.words else ()
+        except (ArrieroError, OSError):
+            return ()
+
+    return EntryCompleter(COMMANDS, words, [name for name, command in COMMANDS.items() if command.paths])
+
+
+def _say_how_to_go_on(chat: Chat) -> None:
+    session = chat.session
+    if session.journal is not None and session.conversation.messages:
+        name = session.journal.session(session.conversation.id).shown
+        chat.say(f"go on with this conversation: arriero --session {shlex.quote(name)}")
 
 
 def _loop(chat: Chat, editor: Editor) -> None:

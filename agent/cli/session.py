@@ -108,13 +108,50 @@ class Session:
             limits=limits,
             sampling=sampling(settings),
             dialect=settings.dialect,
-            approve=ApprovalRules(dict.fromkeys(settings.approve, "allow"), ask=self.approver),
+            approve=self._rules(),
             guards=self.guards,
             journal=self.journal,
         )
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
+    def allow(self, patterns: Sequence[str]) -> None:
+        """Have calls of these patterns run unasked, and no others."""
+        self.settings = replace(self.settings, approve=tuple(patterns))
+        self.agent.approve = self._rules()
+
+    def _rules(self) -> ApprovalRules:
+        return ApprovalRules(dict.fromkeys(self.settings.approve, "allow"), ask=self.approver)
+
+    @property
+    def open_journal(self) -> Journal:
+        """The journal that the conversation is kept in. Raises NotReady."""
+        if self.journal is None:
+            raise NotReady("nothing is kept of this conversation; leave --no-journal out")
+        return self.journal
+
+    def go_on_with(self, name: str) -> None:
+        """Make a session of the journal the conversation; the one before stays as it is. Raises JournalError."""
+        journal = self.open_journal
+        info = journal.session(name)
+        if info.id == self.conversation.id:
+            return
+        kept, previous = KeptSession(info.id, journal=journal), self.kept
+        self.conversation = load(lambda: kept.open(self.agent))
+        self.kept = kept
+        if previous is not None:
+            previous.close()
+
+    def fork(self, name: str | None) -> str:
+        """Go on in a copy of the session, and return how it is called. Raises JournalError."""
+        info = self.open_journal.fork(self.conversation.id, name=name)
+        self.go_on_with(info.id)
+        return info.shown
+
+    def undo(self) -> bool:
+        """Take back the last turn, in the journal too; False where there is none."""
+        return self.kept.undo() if self.kept is not None else self.conversation.undo()
+
+    def begin(self) -> None:
         """A conversation for the agent: the session that was asked for, the first time; else a new one."""
         first, name = self.kept is None, self.settings.session
         if self.kept is not None:

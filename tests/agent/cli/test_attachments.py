@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arriero.agent.cli.attachments import AttachmentError, echo, fenced, named_in, read, with_attachments
+from arriero.agent.cli.attachments import AttachmentError, echo, named_in, read, with_attachments
 from arriero.agent.cli.chat import Chat
 from arriero.agent.cli.session import Session
 from arriero.agent.cli.terminal import Terminal
+from arriero.agent.files import fenced
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 

@@ -64,7 +64,7 @@ def test_help_lists_every_command(chat: Callable[..., Chat]) -> None:
         "/undo",
         "/retry",
         "/clear",
-        "/tokens",
+        "/context",
         "/last",
         "/quit",
     ):
@@ -102,8 +102,13 @@ def test_clear_forgets_the_conversation(chat: Callable[..., Chat]) -> None:
 
 def test_tokens_show_how_full_the_context_is(chat: Callable[..., Chat]) -> None:
     one = chat("first", context=4096)
-    assert "0 of 4,096 tokens, 4,096 free" in " ".join(entered(one, "/tokens").split())
+    before = entered(one, "/tokens").split("\n")
+    assert before[0].startswith("█░")
+    assert before[1] == "117 of 4,096 tokens"
     entered(one, "the question")
+    after = entered(one, "/context").split("\n")
+    assert after[1] == f"{len(one.session.conversation.tokens)} of 4,096 tokens"
+    assert after[0].startswith("█▒░")
     assert f"ctx {len(one.session.conversation.tokens)}/4096" in one.status()
 
 

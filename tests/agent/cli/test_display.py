@@ -175,7 +175,10 @@ def test_screens_that_object_and_a_context_that_shrank_are_said() -> None:
     blocked = event(ev.GuardrailChecked, place="input", screen="guard", action="block", reason="S1")
     compacted = event(ev.ContextCompacted, removed="2 results", tokens_before=9, tokens_after=5)
     _, err, _ = show([allowed, blocked, compacted])
-    assert err == "guard (input): block S1\ntaken out of the context: 2 results\n"
+    assert (
+        err
+        == "What the user wrote was blocked: guard found something: S1\ntaken out of the context: 2 results\n"
+    )
 
 
 def test_a_status_line_never_wraps(screen: Any) -> None:

@@ -10,7 +10,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from arriero.agent.cli.prompt import Editor, EntryCompleter, PrivateHistory, open_history
+from arriero.agent.cli.prompt import Editor, EntryCompleter, Pastes, PrivateHistory, open_history
 from arriero.agent.cli.terminal import Terminal
 
 
@@ -22,7 +22,7 @@ def keys() -> Iterator[PipeInput]:
 
 @pytest.fixture
 def editor(keys: PipeInput, monochrome: Terminal) -> Editor:
-    return Editor(monochrome, lambda: "toolbar", ["help", "undo"])
+    return Editor(monochrome, lambda: "toolbar", EntryCompleter(["help", "undo"]))
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,26 @@ def test_names_of_commands_are_completed(text: str, expected: list[str]) -> None
     assert [completion.text for completion in found] == expected
 
 
+def test_what_may_follow_a_command_is_completed() -> None:
+    completer = EntryCompleter(("tools",), lambda command: ("on", "off", "python"))
+    found = completer.get_completions(Document("/tools off py"), CompleteEvent())
+    assert [(completion.text, completion.start_position) for completion in found] == [("python", -2)]
+
+
+def test_a_large_paste_is_shown_as_its_size_and_sent_whole(keys: PipeInput, editor: Editor) -> None:
+    pasted = "\n".join(f"line {n}" for n in range(50))
+    keys.send_text(f"\x1b[200~{pasted}\x1b[201~\r")
+    assert editor.read() == pasted
+    keys.send_text(f"what is\x1b[200~{pasted}\x1b[201~\r")
+    assert editor.read() == f"what is\n```\n{pasted}\n```\n"
+    keys.send_text(f"!\x1b[200~{'x' * 5000}\x1b[201~\r")
+    assert editor.read() == f"!{'x' * 5000}"
+    pastes = Pastes()
+    assert pastes.shown(pasted) == "[pasted 50 lines, 1]"
+    assert pastes.shown("x" * 5000) == "[pasted 5000 characters, 2]"
+    assert pastes.shown("short\r\none") == "short\none"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -64,7 +84,8 @@ def test_paths_are_completed(
 ) -> None:
     (tmp_path / "notes.txt").touch()
     monkeypatch.chdir(tmp_path)
-    found = EntryCompleter(("undo", "attach")).get_completions(Document(text), CompleteEvent())
+    completer = EntryCompleter(("undo", "attach"), with_paths=["attach"])
+    found = completer.get_completions(Document(text), CompleteEvent())
     assert [completion.text for completion in found] == expected
 
 

@@ -1,0 +1,72 @@
+"""The slash commands of a conversation, as one table."""
+
+import difflib
+from typing import TYPE_CHECKING, Final
+
+from . import slash_entries, slash_sessions, slash_setup
+from .slash_command import Command, Leave
+
+if TYPE_CHECKING:
+    from .chat import Chat
+
+
+def known(name: str) -> Command | None:
+    """The command of that name, or that another name stands for."""
+    return COMMANDS.get(_ALIASES.get(name, name))
+
+
+def closest(name: str) -> str | None:
+    """The command that a mistyped name comes closest to."""
+    close = difflib.get_close_matches(name, [*COMMANDS, *_ALIASES], n=1)
+    return close[0] if close else None
+
+
+def unknown(name: str) -> str:
+    """What to say of a name that no command has."""
+    close = closest(name)
+    hint = f"did you mean /{close}?" if close else "see /help"
+    return f"no command is called /{name}; {hint}"
+
+
+def _help(chat: "Chat", rest: str) -> None:
+    wanted = rest.lstrip("/")
+    command = known(wanted) if wanted else None
+    if wanted and command is None:
+        chat.complain(unknown(wanted))
+        return
+    shown = [command] if command else list(COMMANDS.values())
+    width = max(len(one.usage) for one in shown) + 3
+    if width > chat.terminal.width / 2:
+        lines = [f"/{one.usage}\n    {one.help}" for one in shown]
+    else:
+        lines = [f"/{one.usage:<{width}}{one.help}" for one in shown]
+    chat.say("\n".join(lines), "")
+    if not wanted:
+        chat.say(
+            "\n!code runs Python where the model's code runs; //text asks a question that begins with /.\n"
+            "@FILE in a question brings the file; Alt-Enter or Ctrl-J begins a new line; Ctrl-R searches the "
+            "history.\nCtrl-C stops an answer and keeps what is there; Ctrl-D leaves."
+        )
+
+
+def _quit(chat: "Chat", rest: str) -> None:
+    raise Leave
+
+
+COMMANDS: Final = {
+    command.name: command
+    for command in (
+        Command("help [COMMAND]", "what can be entered here", _help, words=lambda chat: COMMANDS),
+        *slash_entries.COMMANDS,
+        *slash_sessions.COMMANDS,
+        *slash_setup.COMMANDS,
+        Command("quit", "leave (Ctrl-D)", _quit),
+    )
+}
+_ALIASES: Final = {
+    "tokens": "context",
+    "load": "resume",
+    "image": "attach",
+    "new": "reset",
+    "exit": "quit",
+}
