@@ -1,11 +1,10 @@
 """When a message is taken back and written anew, and what is asked of the model then."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from arriero.prompts import ToolCall
+from arriero.prompts import ToolSpec
 from arriero.tools import Tool
-from arriero.tools.arguments import argument_error, given
 
 from .backends import Constraint, Model, Sampling
 from .calls import refusal
@@ -30,6 +29,10 @@ class Attempts:
     again: int = 0
     failed: int = 0
     asked: int = 0
+    specs: tuple[ToolSpec, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.specs = tuple(tool.spec for tool in self.tools.values())
 
     def settings(self) -> Sampling:
         """How the next message is sampled."""
@@ -39,7 +42,7 @@ class Attempts:
 
     def constraint(self, *, last: bool = False) -> Constraint | None:
         """What the next message may be: a call where one went wrong before; no call where it is the last one."""
-        specs = () if last else tuple(tool.spec for tool in self.tools.values())
+        specs = () if last else self.specs
         answer = self.output.schema if self.output else None
         return Constraint(specs, answer, required=self.failed > 0 and not last) if specs or answer else None
 
@@ -73,13 +76,5 @@ class Attempts:
             return None
         if step.malformed:
             return step.malformed[0].reason
-        return next((reason for call in step.calls if (reason := self._misfit(call))), None)
-
-    def _misfit(self, call: ToolCall) -> str | None:
-        tool = self.tools.get(call.name)
-        if tool is not None:
-            try:
-                return argument_error(tool.spec, given(tool.spec, call.arguments))
-            except Exception:  # the schema's own fault: another attempt would only meet it again
-                return None
-        return refusal(call, self.tools)
+        step.refusals = {call.id: refusal(call, self.tools) for call in step.calls}
+        return next((one.reason for one in step.refusals.values() if one and one.mends), None)

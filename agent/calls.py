@@ -3,31 +3,28 @@
 import asyncio
 import inspect
 import json
-import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from arriero.prompts import Message, ToolCall
-from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolError, ToolFailed, ToolResult
-from arriero.tools._results import as_result, whole_text
+from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolResult
+from arriero.tools._results import whole_text
 from arriero.tools.arguments import argument_error, given
 from arriero.tools.threads import in_thread
 
 from .approval import Answer, ApprovalRules, Refused
 from .approval import Approve as Approve
-from .cancellation import CancellationToken, RunCancelled
+from .cancellation import CancellationToken, Waits
 from .events import ArtifactRef
+from .execution import Execution, told
 from .limits import Limits
 from .outputs import OutputReader
-from .recorder import JournalError, Recorder
+from .recorder import Recorder
 from .subagent import BUDGET, Budget
-
-_GRACE = 1.0  # seconds that a cancelled tool has to clean up
-_MOST_PIECES = 10_000  # of output that wait to be shown
 
 _TOLD = "\n\nNote: this call has now given the same result {times} times; do not repeat it."
 _REFUSED = "Error: {name} was not run: the user did not allow this call{why}"
@@ -66,21 +63,28 @@ class Served:
         }
 
 
-def refusal(call: ToolCall, tools: Mapping[str, Tool]) -> str | None:
-    """Why a call must not run, in words for the model; None if it may."""
+class Refusal(NamedTuple):
+    """Why a call must not run, in words for the model; ``mends`` says that it may write a better one."""
+
+    reason: str
+    mends: bool = True
+
+
+def refusal(call: ToolCall, tools: Mapping[str, Tool]) -> Refusal | None:
+    """What keeps a call from running: its tool is not there, or its arguments do not fit; None if nothing does."""
     tool = tools.get(call.name)
     if tool is None:
         offered = ", ".join(sorted(tools)) or "none"
-        return f"Error: there is no tool called {call.name!r}. Tools that can be called: {offered}."
+        return Refusal(f"there is no tool called {call.name!r}. Tools that can be called: {offered}.")
     try:
         error = argument_error(tool.spec, given(tool.spec, call.arguments))
     except Exception as fault:
         # A schema that another program wrote may be endless or wrong; only calls of that tool suffer.
-        error = f"the schema of {call.name} cannot be used: {type(fault).__name__}"
-    return f"Error: {error}" if error else None
+        return Refusal(f"the schema of {call.name} cannot be used: {type(fault).__name__}", mends=False)
+    return Refusal(error) if error else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Service:
     """What serving needs to know beside the call: it is the same for all calls of a message.
 
@@ -108,81 +112,49 @@ async def serve(
     for a tool's fault; RunCancelled passes through after the tool was told to stop. ``refused`` is
     what the model reads where the call must not run, ``ask`` a reason to have it approved, whatever the tool says.
     """
-    reason = refused or refusal(call, service.tools)
-    if reason:
-        yield Served(call, ToolResult(reason, error=True))
+    if refused is not None:
+        yield Served(call, ToolResult(refused, error=True))
         return
-    loop = asyncio.get_running_loop()
-    output: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue()
+    tool, started = service.tools[call.name], time.monotonic()
+    arguments = given(tool.spec, call.arguments)
     context = ToolContext(
-        call.id,
-        lambda *piece: _put(loop, output, piece),
-        service.deps,
-        call.name,
-        conversation_id=service.conversation_id,
+        call.id, deps=service.deps, tool_name=call.name, conversation_id=service.conversation_id
     )
-    started = time.monotonic()
-    task = asyncio.create_task(_decided(call, service, context, ask))
-    task.add_done_callback(lambda _: output.put_nowait(None))
-    try:
-        while (piece := await service.cancel.guard(output.get())) is not None:
-            yield piece
-    except (RunCancelled, GeneratorExit):
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)
-        raise
-    served = task.result()
+    with Waits(service.cancel) as waits:
+        needed, served = _needed(call, tool, service, ask)
+        while served is None:
+            if needed is not None:
+                served = await _undecided(call, service, waits, needed)
+                context, needed = replace(context, approved=True), None
+                continue
+            await waits.on(service.recorder.intend(call, service.step, tool.effect))
+            timeout = tool.timeout or service.limits.tool_timeout
+            running = Execution(tool, arguments, context, waits, timeout=timeout, budget=service.budget)
+            try:
+                while (piece := await running.next()) is not None:
+                    yield piece
+            finally:
+                await running.end()
+            try:
+                served = Served(call, running.result())
+            except ApprovalRequired as why:
+                # Once it has been given, the tool runs from the start; it may not ask again.
+                needed, served = str(why), Served(call, told(why)) if context.approved else None
     served.result = _shortened(served, service)
     served.seconds = time.monotonic() - started
     yield served
 
 
-def _put(
-    loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[tuple[str, str] | None]", piece: tuple[str, str]
-) -> None:
-    # A tool that was given up on may still write when the loop has gone, and one may write faster than it is read.
-    if loop.is_closed() or queue.qsize() >= _MOST_PIECES:
-        return
-    stream, text = piece
-    clean = ("stderr" if stream == "stderr" else "stdout", whole_text(str(text)))
-    loop.call_soon_threadsafe(queue.put_nowait, clean)
-
-
-async def _decided(call: ToolCall, service: Service, context: ToolContext, ask: str | None) -> Served:
-    """Run the call; where it needs approval, ask first, and run it from the start if it may."""
-    tool = service.tools[call.name]
-    BUDGET.set(service.budget)
-    unknown = call.id in service.unknown and tool.effect == "once"
+def _needed(
+    call: ToolCall, tool: Tool, service: Service, ask: str | None
+) -> tuple[str | None, Served | None]:
+    """Why the call needs approval before it runs, None if it needs none; what came of it if that cannot be told."""
     try:
         if ask is not None or _asks(call, tool, service):
-            raise ApprovalRequired(ask or "")
-        if unknown:
-            raise ApprovalRequired(_UNKNOWN_WHY)
-        return Served(call, await _bounded(call, tool, service, context))
-    except ApprovalRequired as needed:
-        why = str(needed)
-    except JournalError:
-        raise
+            return ask or "", None
     except Exception as error:
-        return Served(call, _told(error))
-    try:
-        decision = await _decision(call, service, unknown=unknown)
-    except Exception as error:
-        text = f"{call.name} was not run: asking for approval failed: {type(error).__name__}: {error}"
-        return Served(call, ToolResult(f"Error: {text}", error=True))
-    if decision is None:
-        if not unknown:
-            await service.recorder.suspend(call, service.step, tool.effect)
-        text = _WAITING.format(name=call.name, why=f": {why}" if why else "")
-        return Served(call, ToolResult(text, error=True), undecided=True, why=why)
-    if not decision:
-        why = f" and said why: {decision.reason}" if isinstance(decision, Refused) else "."
-        text = (_UNKNOWN if unknown else _REFUSED).format(name=call.name, why=why)
-        return Served(call, ToolResult(text, error=True))
-    try:
-        return Served(call, await _bounded(call, tool, service, replace(context, approved=True)))
-    except ApprovalRequired as again:
-        return Served(call, _told(again))
+        return None, Served(call, told(error))
+    return _UNKNOWN_WHY if _is_unknown(call, service) else None, None
 
 
 def _asks(call: ToolCall, tool: Tool, service: Service) -> bool:
@@ -190,6 +162,38 @@ def _asks(call: ToolCall, tool: Tool, service: Service) -> bool:
     if isinstance(service.approve, ApprovalRules):
         said = service.approve.decide(call.name, call.arguments)
     return said in ("deny", "ask") or (said is None and tool.needs_approval(call.arguments))
+
+
+def _is_unknown(call: ToolCall, service: Service) -> bool:
+    return call.id in service.unknown and service.tools[call.name].effect == "once"
+
+
+async def _undecided(call: ToolCall, service: Service, waits: Waits, why: str) -> Served | None:
+    """Have the call approved; None if it may run."""
+    unknown = _is_unknown(call, service)
+    # In a task of its own, since the user's function need not listen to being cancelled.
+    asking = asyncio.create_task(_decision(call, service, unknown=unknown))
+    try:
+        await waits.on(asyncio.wait([asking]))
+    finally:
+        if not asking.done():
+            asking.cancel()
+            await asyncio.wait([asking], timeout=0.1)
+    try:
+        decision = asking.result()
+    except Exception as error:
+        text = f"{call.name} was not run: asking for approval failed: {type(error).__name__}: {error}"
+        return Served(call, ToolResult(f"Error: {text}", error=True))
+    if decision:
+        return None
+    if decision is None:
+        if not unknown:
+            await service.recorder.suspend(call, service.step, service.tools[call.name].effect)
+        text = _WAITING.format(name=call.name, why=f": {why}" if why else "")
+        return Served(call, ToolResult(text, error=True), undecided=True, why=why)
+    said = f" and said why: {decision.reason}" if isinstance(decision, Refused) else "."
+    text = (_UNKNOWN if unknown else _REFUSED).format(name=call.name, why=said)
+    return Served(call, ToolResult(text, error=True))
 
 
 async def _decision(call: ToolCall, service: Service, *, unknown: bool) -> Answer:
@@ -201,72 +205,10 @@ async def _decision(call: ToolCall, service: Service, *, unknown: bool) -> Answe
     if approve is None or unknown:
         # Whoever lets such calls run in general has not said that this one may happen twice.
         return None
+    BUDGET.set(service.budget)
     # The user's function may ask a person and block meanwhile; the loop must not.
     answer = await in_thread(partial(approve, call.name, dict(call.arguments)), name="approve")
     return await answer if inspect.isawaitable(answer) else answer
-
-
-async def _bounded(call: ToolCall, tool: Tool, service: Service, context: ToolContext) -> ToolResult:
-    """Run within the time limit; every fault but ApprovalRequired becomes text.
-
-    A tool that will not be cancelled is left to itself.
-    """
-    timeout = tool.timeout or service.limits.tool_timeout
-    await service.recorder.intend(call, service.step, tool.effect)
-    work = asyncio.create_task(_outcome(tool, given(tool.spec, call.arguments), context))
-    try:
-        done, _ = await asyncio.wait([work], timeout=timeout)
-        outcome = work.result() if done else None
-    finally:
-        if not work.done():
-            work.cancel()
-            await asyncio.wait([work], timeout=_GRACE)
-    if isinstance(outcome, ApprovalRequired):
-        raise outcome
-    if outcome is None:
-        outcome = ToolError(f"{tool.name} did not answer within {timeout:g} seconds and {tool.when_late}.")
-    return outcome if isinstance(outcome, ToolResult) else _told(outcome)
-
-
-async def _outcome(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> ToolResult | BaseException:
-    """What the tool answers or raises; nothing that it raises is taken for an order to this program."""
-    try:
-        result = await tool.run(arguments, context)
-        return result if _is_result(result) else as_result(getattr(result, "content", result), name=tool.name)
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return error
-    except KeyboardInterrupt as error:
-        if threading.current_thread() is threading.main_thread():
-            raise
-        return error
-    except BaseException as error:
-        return error
-
-
-def _is_result(result: object) -> bool:
-    return isinstance(result, ToolResult) and isinstance(result.content, str)
-
-
-def _told(error: BaseException) -> ToolResult:
-    """A fault in the reference's words; a run never dies of what a tool raises."""
-    match error:
-        case ToolFailed():
-            text = f"{_said(error)} This is final: do not make this call again."
-        case ToolError():
-            text = _said(error)
-        case _:
-            text = f"{type(error).__name__}: {_said(error)}"
-    return ToolResult(f"Error when running tool: {text}", error=True)
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "(its message cannot be read)"
 
 
 def _shortened(served: Served, service: Service) -> ToolResult:

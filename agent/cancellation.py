@@ -2,9 +2,8 @@
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from arriero.prompts import ArrieroError
 
@@ -24,68 +23,80 @@ class CancellationToken:
 
     def __init__(self, parent: "CancellationToken | None" = None) -> None:
         self.reason: str | None = None
-        self._lock = threading.RLock()
+        # What to wake. Adding, removing and copying are one step each for other threads, so that there is no lock
+        # which a signal handler could find taken; whoever adds something looks at the reason afterwards.
         self._wake: dict[object, Callable[[], None]] = {}
         self._parent = parent
         if parent is not None:
-            parent._add(self, lambda: self.cancel(parent.reason or "cancelled"))
+            parent._wake[self] = lambda: self.cancel(parent.reason or "cancelled")
+            if parent.reason is not None:
+                self.cancel(parent.reason)
 
     def cancel(self, reason: str = "cancelled") -> None:
         """Stop whatever waits under this token; the first reason stays."""
-        with self._lock:
-            if self.reason is None:
-                self.reason = reason
-            wake = list(self._wake.values())
-        for call in wake:
+        if self.reason is None:
+            self.reason = reason
+        for call in list(self._wake.values()):
             call()
 
     def detach(self) -> None:
         """Forget the parent; a run does so when it has ended."""
         if self._parent is not None:
-            self._parent._remove(self)
+            self._parent._wake.pop(self, None)
 
     async def guard(self, awaitable: Awaitable[T]) -> T:
         """Wait for ``awaitable``, or raise RunCancelled at once when the token is cancelled."""
-        if self.reason is not None:
+        with Waits(self) as waits:
+            return await waits.on(awaitable)
+
+
+class Waits:
+    """Waits under a token, one after another, that a cancel interrupts; what happens between them it leaves alone.
+
+    A context manager: it is made once for many waits, since a model's tokens come by the thousand.
+    """
+
+    __slots__ = ("_loop", "_task", "_token", "_waiting")
+
+    def __init__(self, token: CancellationToken) -> None:
+        self._token = token
+        self._task: asyncio.Task[Any] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._waiting = False
+
+    def __enter__(self) -> Self:
+        self._token._wake[self] = self._wake
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        del self._token._wake[self]
+
+    async def on(self, awaitable: Awaitable[T]) -> T:
+        """Wait for ``awaitable``, or raise RunCancelled at once when the token is cancelled."""
+        token = self._token
+        if token.reason is not None:
             if inspect.iscoroutine(awaitable):
                 awaitable.close()
-            raise RunCancelled(self.reason)
-        task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
+            raise RunCancelled(token.reason)
+        task = self._task = asyncio.current_task()
         assert task is not None
-        waiting = True
-
-        def interrupt() -> None:
-            nonlocal waiting
-            if waiting:
-                # Once, however often the token is cancelled: a second one would look like a cancel from outside.
-                waiting = False
-                task.cancel()
-
-        def wake() -> None:
-            # A loop that is closing needs no waking.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(interrupt)
-
-        key = object()
-        self._add(key, wake)
+        self._waiting = True
         try:
             return await awaitable
         except asyncio.CancelledError:
-            if self.reason is not None and task.uncancel() == 0:
-                raise RunCancelled(self.reason) from None
+            if token.reason is not None and task.uncancel() == 0:
+                raise RunCancelled(token.reason) from None
             raise
         finally:
-            waiting = False
-            self._remove(key)
+            self._waiting = False
 
-    def _add(self, key: object, wake: Callable[[], None]) -> None:
-        with self._lock:
-            self._wake[key] = wake
-            cancelled = self.reason is not None
-        if cancelled:
-            wake()
+    def _wake(self) -> None:
+        # A loop that is closing needs no waking.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._interrupt)
 
-    def _remove(self, key: object) -> None:
-        with self._lock:
-            self._wake.pop(key, None)
+    def _interrupt(self) -> None:
+        if self._waiting and self._task is not None:
+            # Once, however often the token is cancelled: a second one would look like a cancel from outside.
+            self._waiting = False
+            self._task.cancel()

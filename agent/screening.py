@@ -67,6 +67,10 @@ _PLACE: Final[dict[Place, str]] = {
 }
 
 
+_PASSED: Final = Outcome("allow", "")
+"""What is said where nothing is screened."""
+
+
 @dataclass(slots=True)
 class Screening:
     """Asks the screens at each place of one run; whoever must be asked instead is asked here, too.
@@ -102,7 +106,7 @@ class Screening:
     async def calls(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[Outcome]:
         """Screen all calls of a message at once; ``ask`` is left to whoever serves the call."""
         if not self.pipeline.stands("tool_call") and not self.pipeline.stands("code"):
-            return [Outcome("allow", "") for _ in calls]
+            return [_PASSED] * len(calls)
         earlier = tuple(self.conversation.messages)
         checks = [self.pipeline.check(_call_input(call, tools.get(call.name), earlier)) for call in calls]
         outcomes = await self.cancel.guard(_all(checks))
@@ -114,7 +118,7 @@ class Screening:
     async def result(self, call: ToolCall, result: ToolResult) -> tuple[ToolResult, Outcome]:
         """Screen what came of a call; the result is the one that the model may read."""
         if not self.pipeline.stands("tool_result"):
-            return result, Outcome("allow", result.content)
+            return result, _PASSED
         given = ScreenInput(
             "tool_result",
             result.content,

@@ -3,11 +3,11 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from arriero.prompts import ToolCall
+from arriero.prompts import Message, ToolCall
 from arriero.safety.pipeline import Outcome
 
 from . import events as ev
-from .calls import Served, Service, serve
+from .calls import Served, Service, refusal, serve
 from .endings import Ended
 from .pending import UNRUN, Pending, answer_to, waiting_at
 from .run import Run
@@ -24,12 +24,16 @@ class Serving:
     """
 
     def __init__(self, run: Run, step: Step, pending: Pending | None = None) -> None:
-        settled = pending.answers if pending else {}
         self.step = step
         self._run = run
         self._pending = pending
-        self._calls = [call for call in step.calls if call.id not in settled]
-        self._answers = {call.id: answer_to(call, UNRUN) for call in step.calls} | settled
+        self._answers = dict(pending.answers) if pending else {}
+        self._calls = [call for call in step.calls if call.id not in self._answers]
+        self._begun = ""
+        refusals = step.refusals
+        self._unfit = (
+            {call.id: refusal(call, run.tools) for call in self._calls} if refusals is None else refusals
+        )
         self._mark = run.conversation.mark()
         self._waiting: Pending | None = None
         self._service = _service(run, pending)
@@ -59,7 +63,7 @@ class Serving:
                     )
         finally:
             if not step.retry:
-                run.conversation.append(list(self._answers.values()), run.model)
+                run.conversation.append(self._answered(), run.model)
                 run.conversation.pending = self._waiting
                 run.recorder.keep("results", step.number)
 
@@ -69,9 +73,11 @@ class Serving:
         refused = run.screening.refusal(call, screened)
         if refused is None:
             yield run.event(ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments)
-        self._answers[call.id] = answer_to(call, _STOPPED)
+        self._begun = call.id
         ask = screened.reason if screened.action == "ask" else None
-        async with aclosing(serve(call, self._service, refused=refused, ask=ask)) as pieces:
+        unfit = self._unfit.get(call.id)
+        told = refused or (f"Error: {unfit.reason}" if unfit else None)
+        async with aclosing(serve(call, self._service, refused=told, ask=ask)) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, Served):
                     yield run.event(ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=piece[1])
@@ -91,6 +97,13 @@ class Serving:
                 if piece.undecided:
                     yield self._wait(piece)
                     raise Ended("approval", piece.result.content)
+
+    def _answered(self) -> list[Message]:
+        """An answer to each call, whether it came to its end or not."""
+        return [
+            self._answers.get(call.id) or answer_to(call, _STOPPED if call.id == self._begun else UNRUN)
+            for call in self.step.calls
+        ]
 
     async def _settle(self, served: Served) -> ev.ToolCallFinished:
         """Take down what a call has come to: for the transcript, and for the recorder."""

@@ -1,6 +1,6 @@
 """What a run has spent of its limits: steps, calls, tokens and time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .endings import Ended
 from .events import Usage
@@ -14,7 +14,22 @@ class Spending:
 
     limits: Limits
     steps: int = 0
-    usage: Usage = field(default_factory=Usage)
+    tool_calls: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+    @property
+    def usage(self) -> Usage:
+        """All of it so far."""
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            output_tokens=self.output_tokens,
+            tool_calls=self.tool_calls,
+            seconds=self.seconds,
+            decode_seconds=self.decode_seconds,
+        )
 
     def next_step(self) -> int:
         """The number of the step that begins; raises Ended when there were as many as may be."""
@@ -27,13 +42,13 @@ class Spending:
     def next_call(self) -> None:
         """Count a call that is about to be served; raises Ended when there were as many as may be."""
         limit = self.limits.max_tool_calls
-        if limit is not None and self.usage.tool_calls >= limit:
+        if limit is not None and self.tool_calls >= limit:
             raise Ended("max_steps", f"the limit of {limit} tool calls is reached")
-        self._add(Usage(tool_calls=1))
+        self.tool_calls += 1
 
     def tokens_left(self) -> int | None:
         """How many tokens the next message may have, None for any number; raises Ended when there are none left."""
-        used, whole = self.usage.output_tokens, self.usage.output_tokens + self.usage.prompt_tokens
+        used, whole = self.output_tokens, self.output_tokens + self.prompt_tokens
         left: int | None = None
         for limit, spent in ((self.limits.max_tokens, used), (self.limits.max_total_tokens, whole)):
             if limit is not None and spent >= limit:
@@ -44,35 +59,29 @@ class Spending:
 
     def wrote(self, step: Step) -> None:
         """Count the message of a step; its wall time is part of the run's, and is not counted apart."""
-        self._add(usage_of(step))
+        self.prompt_tokens += step.prompt_tokens
+        self.output_tokens += step.output_tokens
+        self.decode_seconds += step.decode_seconds
 
     def took(self, seconds: float) -> None:
         """Note how long the whole run took."""
-        self.usage = self.usage.model_copy(update={"seconds": seconds})
+        self.seconds = seconds
 
     def left(self) -> dict[str, int]:
         """What is left of the limits, for agents that this run calls."""
-        used, limits = self.usage, self.limits
+        limits = self.limits
         bounds = {
-            "max_tokens": (limits.max_tokens, used.output_tokens),
-            "max_total_tokens": (limits.max_total_tokens, used.output_tokens + used.prompt_tokens),
-            "max_tool_calls": (limits.max_tool_calls, used.tool_calls),
+            "max_tokens": (limits.max_tokens, self.output_tokens),
+            "max_total_tokens": (limits.max_total_tokens, self.output_tokens + self.prompt_tokens),
+            "max_tool_calls": (limits.max_tool_calls, self.tool_calls),
         }
         return {name: most - spent for name, (most, spent) in bounds.items() if most is not None}
 
     def charge(self, usage: Usage) -> None:
         """Count what an agent that this run called has used; its decoding was not this run's."""
-        self._add(usage.model_copy(update={"decode_seconds": 0.0}))
-
-    def _add(self, more: Usage) -> None:
-        used = self.usage
-        self.usage = Usage(
-            prompt_tokens=used.prompt_tokens + more.prompt_tokens,
-            output_tokens=used.output_tokens + more.output_tokens,
-            tool_calls=used.tool_calls + more.tool_calls,
-            seconds=used.seconds,
-            decode_seconds=used.decode_seconds + more.decode_seconds,
-        )
+        self.prompt_tokens += usage.prompt_tokens
+        self.output_tokens += usage.output_tokens
+        self.tool_calls += usage.tool_calls
 
 
 def usage_of(step: Step) -> Usage:

@@ -3,14 +3,17 @@
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from arriero.prompts import CODE_INTERPRETER, Message, ToolCall, ToolSpec
 from arriero.prompts.parser import ArgumentsDelta, CallDone, CallParser, Malformed, ParseEvent, TextDelta
 
 from .backends import Constraint, Model, Sampling
-from .cancellation import CancellationToken, RunCancelled
+from .cancellation import CancellationToken, RunCancelled, Waits
 from .conversation import Conversation
+
+if TYPE_CHECKING:
+    from .calls import Refusal
 
 StepEnd = Literal["eot", "eom", "eos", "length", "cancelled"]
 _ENDS: dict[str, StepEnd] = {"eot": "eot", "eom": "eom", "eos": "eos"}
@@ -22,12 +25,11 @@ class Step:
 
     ``end`` is the stop token that it wrote, ``length`` when it ran out of tokens, ``cancelled`` when it was
     stopped. ``prompt_tokens`` were new to the model; ``seconds`` is wall time, ``decode_seconds`` from the
-    first token on. ``unshown`` are pieces of calls that wait for their screens; ``retry`` says why the message
-    shall be written anew.
+    first token on. ``unshown`` are pieces of calls that wait for their screens; ``refusals`` says of each call, once
+    that was looked at, what keeps it from running; ``retry`` says why the message shall be written anew.
     """
 
     number: int
-    text: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     malformed: list[Malformed] = field(default_factory=list)
     end: StepEnd = "length"
@@ -36,7 +38,30 @@ class Step:
     seconds: float = 0.0
     decode_seconds: float = 0.0
     unshown: list[ArgumentsDelta] = field(default_factory=list)
+    refusals: "dict[str, Refusal | None] | None" = None
     retry: str | None = None
+    _pieces: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """What it wrote beside calls."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self._pieces = [text]
+
+    def note(self, found: ParseEvent) -> None:
+        """Take down what was found in what the model writes."""
+        if isinstance(found, TextDelta):
+            self._pieces.append(found.text)
+        elif isinstance(found, CallDone):
+            call_id = f"call-{self.number}-{found.index + 1}"
+            self.calls.append(ToolCall(id=call_id, name=found.name, arguments=found.arguments))
+        elif isinstance(found, Malformed):
+            self.malformed.append(found)
 
     @property
     def message(self) -> Message:
@@ -68,24 +93,25 @@ async def sample(
     first: float | None = None
     stream = model.generate(conversation.tokens, sampling, max_tokens=max_tokens, constraint=constraint)
     try:
-        while (token := await cancel.guard(anext(stream, None))) is not None:
-            if first is None:
-                first = time.monotonic()
-            conversation.sampled(token)
-            step.output_tokens += 1
-            if token.stop:
-                step.end = _ENDS[token.stop]
-            else:
-                for event in parser.feed(token.text):
-                    _note(event, step)
-                    yield event
-        for event in parser.finish():
-            _note(event, step)
-            yield event
+        with Waits(cancel) as waits:
+            while (token := await waits.on(anext(stream, None))) is not None:
+                if first is None:
+                    first = time.monotonic()
+                conversation.sampled(token)
+                step.output_tokens += 1
+                if token.stop:
+                    step.end = _ENDS[token.stop]
+                    continue
+                for found in parser.feed(token.text):
+                    step.note(found)
+                    yield found
+        for found in parser.finish():
+            step.note(found)
+            yield found
     except RunCancelled:
         step.end = "cancelled"
-        for event in parser.finish():
-            _note(event, step)
+        for found in parser.finish():
+            step.note(found)
         step.calls.clear()
         raise
     finally:
@@ -94,13 +120,3 @@ async def sample(
         step.seconds = now - started
         step.decode_seconds = now - (first or now)
         conversation.messages.append(step.message)
-
-
-def _note(event: ParseEvent, step: Step) -> None:
-    if isinstance(event, TextDelta):
-        step.text += event.text
-    elif isinstance(event, CallDone):
-        call_id = f"call-{step.number}-{event.index + 1}"
-        step.calls.append(ToolCall(id=call_id, name=event.name, arguments=event.arguments))
-    elif isinstance(event, Malformed):
-        step.malformed.append(event)

@@ -39,6 +39,9 @@ class Writing:
         try:
             async with aclosing(parsed):
                 async for found in parsed:
+                    if answer is None and isinstance(found, TextDelta):
+                        yield run.event(ev.TextDelta, text=found.text)
+                        continue
                     for event in await self._found(found):
                         yield event
                     if answer and answer.stopped:
@@ -96,7 +99,7 @@ class Writing:
             self.step,
             run.model,
             run.conversation,
-            [tool.spec for tool in run.tools.values()],
+            run.attempts.specs,
             run.attempts.settings(),
             run.spending.tokens_left(),
             run.cancel,
@@ -105,9 +108,7 @@ class Writing:
 
     async def _found(self, found: ParseEvent) -> Sequence[ev.Event]:
         run, answer = self._run, self._answer
-        if isinstance(found, TextDelta):
-            if answer is None:
-                return (run.event(ev.TextDelta, text=found.text),)
+        if answer and isinstance(found, TextDelta):
             return self._shown(await answer.feed(found.text), answer)
         if isinstance(found, ArgumentsDelta):
             if run.screening.shows_calls:

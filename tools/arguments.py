@@ -1,5 +1,6 @@
 """Checks a call's arguments against the tool's JSON schema before anything runs."""
 
+import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,23 +10,34 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 
-@lru_cache(maxsize=512)
-def _validator(schema: str) -> "Validator":
-    import json
+class _Schema:
+    """A schema as a key: it is the object itself, and not what is in it."""
 
+    __slots__ = ("schema",)
+
+    def __init__(self, schema: Any) -> None:
+        self.schema = schema
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Schema) and other.schema is self.schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+
+@lru_cache(maxsize=512)
+def _validator(key: _Schema) -> "Validator":
     from jsonschema import Draft202012Validator
 
-    return Draft202012Validator(json.loads(schema))
+    return Draft202012Validator(json.loads(json.dumps(key.schema, default=str)))
 
 
 def argument_error(spec: ToolSpec, arguments: dict[str, Any]) -> str | None:
     """None if ``arguments`` fit the spec, else one sentence for the model that says which do not and why."""
-    import json
-
-    validator = _validator(json.dumps(spec.parameters, sort_keys=True, default=str))
-    problems = sorted(validator.iter_errors(arguments), key=lambda error: list(map(str, error.path)))
-    if not problems:
+    validator = _validator(_Schema(spec.parameters))
+    if validator.is_valid(arguments):
         return None
+    problems = sorted(validator.iter_errors(arguments), key=lambda error: list(map(str, error.path)))
     written = []
     for problem in problems[:5]:
         place = ".".join(map(str, problem.path))
@@ -52,10 +64,8 @@ def given(spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _takes_null(schema: Any) -> bool:
-    import json
-
     try:
-        return not list(_validator(json.dumps(schema, sort_keys=True, default=str)).iter_errors(None))
+        return bool(_validator(_Schema(schema)).is_valid(None))
     except Exception:
         # A schema that is wrong, or refers to another place: what it would say of null is not known here.
         return True

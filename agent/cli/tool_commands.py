@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from arriero.agent.calls import Repeats, Served, Service, serve
+from arriero.agent.calls import Repeats, Served, Service, refusal, serve
 from arriero.agent.cancellation import CancellationToken
 from arriero.agent.events import ToolCallFinished
 from arriero.agent.limits import Limits
@@ -140,7 +140,8 @@ def _known(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
 async def _served(tool: Tool, call: ToolCall) -> Served:
     # Whoever types the call by hand has approved it.
     service = Service({tool.name: tool}, Limits(), CancellationToken(), approve=lambda name, arguments: True)
-    async for piece in serve(call, service):
+    unfit = refusal(call, service.tools)
+    async for piece in serve(call, service, refused=f"Error: {unfit.reason}" if unfit else None):
         if isinstance(piece, Served):
             return piece
     raise AssertionError("a call always ends with what came of it")
