@@ -1,4 +1,4 @@
-"""An answer on its way to whoever reads it: shown as far as the screens have let it pass, and no further."""
+"""A text on its way to whoever reads it: shown as far as the screens have let it pass, and no further."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ _PATIENCE = 24  # characters without a space after which instant screens are ask
 
 
 class ScreenedText:
-    """Takes an answer in pieces and gives back what may be shown of it.
+    """Takes a text, mostly an answer, in pieces and gives back what may be shown of it.
 
     Instant screens read every word; they may also change what they read. The others read the answer so far in growing
     windows (Policy.streaming) while the model goes on writing, and nothing of a window is given back before all have
@@ -28,7 +28,7 @@ class ScreenedText:
         self._pipeline = pipeline
         self._given = given
         self._ask = ask
-        names = pipeline.policy.rules("output")
+        names = pipeline.policy.rules(given.place)
         self._instant = any(pipeline.is_instant(name) for name in names)
         self._slow = any(not pipeline.is_instant(name) for name in names)
         self._written = ""
@@ -126,10 +126,7 @@ class ScreenedText:
         self._running = asyncio.create_task(self._pipeline.check(given, slow_only=True))
 
     def _so_far(self, text: str, passed: int, *, final: bool) -> ScreenInput:
-        one = self._given
-        return ScreenInput(
-            one.place, text, one.role, one.origin, messages=one.messages, final=final, passed=passed
-        )
+        return replace(self._given, text=text, final=final, passed=passed)
 
     async def _collect(self) -> None:
         """Wait for the screens that read a window, and go by what they say."""
