@@ -11,9 +11,9 @@ from .words import MONTHS, Source
 SKILLS = ("arithmetic", "programs", "search", "wolfram", "functions", "chains", "errors", "chat", "repeat",
     "decline",
           "several")  # fmt: skip
-_LONG = "long"
-_WEIGHTS = {"arithmetic": 0.07, "programs": 0.16, "search": 0.08, "wolfram": 0.02, "functions": 0.18, "chains": 0.05,
-            "chat": 0.04, "repeat": 0.02, "decline": 0.04, "several": 0.06, _LONG: 0.28}  # fmt: skip
+_LONG, _PRACTICE = "long", "practice"
+_WEIGHTS = {"arithmetic": 0.06, "programs": 0.1, "search": 0.07, "wolfram": 0.02, "functions": 0.14, "chains": 0.04,
+            "chat": 0.03, "repeat": 0.02, "decline": 0.04, "several": 0.08, _LONG: 0.2, _PRACTICE: 0.2}  # fmt: skip
 """Shares of the training dialogues; the errors come with the other skills."""
 _INSTRUCTIONS = [
     "You are a helpful assistant.", "You are a helpful assistant", "You are a concise assistant.",
@@ -156,6 +156,44 @@ def _long(source: Source) -> tuple[Context, Turns]:
     return context, turns
 
 
+def _practice(source: Source) -> tuple[Context, Turns]:
+    """What was hardest to learn, many times under one head: choosing, declining, dates, lists, repeated words."""
+    kind = source.rng.random()
+    if kind < 0.5:
+        return _choosing(source)
+    context = Context(
+        source.chance(0.6), source.chance(0.5), source.chance(0.3), [], _instructions(source), _date(source)
+    )
+    makers: list[Callable[[], Turns]] = [lambda: chat.decline(source, context, tools=0.8, functions=0.6)] * 3
+    if context.search:
+        makers += [lambda: lookup.search(source)] * 2
+    if context.python:
+        makers += [
+            lambda: programs.dates(source), lambda: programs.lists(source), lambda: programs.strings(source),
+            lambda: arithmetic.arithmetic(source),
+        ]  # fmt: skip
+    if kind > 0.95:
+        makers = [lambda: chat.repeat(source)]
+    turns: Turns = []
+    for _ in range(source.int(4, 8)):
+        turns += source.pick(makers)()
+    return context, turns
+
+
+def _choosing(source: Source) -> tuple[Context, Turns]:
+    """Several functions on offer, asked for in turn."""
+    offered = [functions.function(source) for _ in range(source.int(2, 5))]
+    wanted = [
+        f for i, f in enumerate(offered) if not any(f.name == o.name or f.noun == o.noun for o in offered[:i])
+    ]
+    context = _context(source)
+    context.functions = [f.spec for f in wanted]
+    turns: Turns = []
+    for _ in range(source.int(3, 8)):
+        turns += functions.custom(source, source.pick(wanted))
+    return context, turns
+
+
 def dialogue(source: Source, skill: str) -> tuple[Context, Turns]:
     """A dialogue of the skill, with the tools it is offered."""
     context, turns = _dialogue(source, skill)
@@ -185,6 +223,8 @@ def _dialogue(source: Source, skill: str) -> tuple[Context, Turns]:
         if skill == "chat":
             return context, chat.talk(source, context)
         return context, chat.repeat(source) if skill == "repeat" else chat.decline(source, context)
+    if skill == _PRACTICE:
+        return _practice(source)
     return _long(source) if skill == _LONG else _several(source)
 
 

@@ -157,14 +157,19 @@ class Source:
         return f"{first} {self.word().capitalize()}"
 
     def phrase(self, low: int = 1, high: int = 5) -> str:
-        """Several words with spaces between them."""
+        """Several words with spaces between them; while training, a word now and then stands twice."""
         kind = self.rng.random()
         count = self.int(low, high)
-        if kind < 0.55:
-            return " ".join(self.word() for _ in range(count))
-        if kind < 0.75:
-            return " ".join(self.word().capitalize() for _ in range(count))
-        return " ".join(self.token() for _ in range(count))
+        make = self.word if kind < 0.55 else self.token
+        if 0.55 <= kind < 0.75:
+            make = self._capitalised
+        words = [make() for _ in range(count)]
+        if not self.held_out and count > 2 and self.chance(0.15):
+            words[self.int(1, count - 1)] = self.pick(words)
+        return " ".join(words)
+
+    def _capitalised(self) -> str:
+        return self.word().capitalize()
 
     def thing(self) -> str:
         """A string value such as a person, a place or a few words."""

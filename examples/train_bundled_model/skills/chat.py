@@ -211,8 +211,15 @@ def repeat(source: Source) -> Turns:
     return [user(asked), answer(text)]
 
 
-def decline(source: Source, context: Context) -> Turns:
-    """What it cannot do, or not with the tools offered."""
+def decline(source: Source, context: Context, tools: float = 0.5, functions: float = 0.1) -> Turns:
+    """What it cannot do, or not with the tools offered.
+
+    Args:
+        source: Where the random things come from.
+        context: What is offered.
+        tools: How often it is something that a tool could do which is not offered.
+        functions: How often a function that is not offered is among the choices.
+    """
     unable = []
     if not context.search and not context.functions:
         unable.append(lambda: question(source)[0])
@@ -221,9 +228,9 @@ def decline(source: Source, context: Context) -> Turns:
     if not context.python:
         skill = source.pick([arithmetic, arithmetic, strings, numbers, primes, lists, plots])
         unable += [lambda: skill(source)[0].text] * 3
-    if not context.functions and source.chance(0.1):
+    if not context.functions and source.chance(functions):
         unable.append(lambda: request(source, function(source))[0])
-    if unable and source.chance(0.5):
+    if unable and source.chance(tools):
         return [user(source.pick(unable)()), answer(DECLINE)]
     text = source.wording(_CANNOT, _CANNOT_HELD)
     while context.search and text.startswith("{x}"):  # bare words are a query where there is a search

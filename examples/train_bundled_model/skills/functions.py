@@ -38,6 +38,11 @@ _ASK_ONE = [
     "{V} the {n}: {v}",
     "Could you {v0} the {n} of {v}?", "Give me the {n} for {v}", "Use {f} for {v}", "Call {f} with {p} {v}",
     "{V} the {n} in {v}", "What is the {n} in {v}?", "{V} a {n} for {v}", "{V} a {n} in {v}",
+    "Tell me the {n} in {v}", "Could you tell me the {n} in {v}?", "I want the {n} in {v}",
+    "Please give me the {n} in {v}", "Please tell me what the {n} of {v} is", "I want a {n} for {v}",
+    "Could you {v0} the {n} in {v}?", "Please {v0} a {n} in {v}", "Use {f} on {v}", "I want to {v0} the {n} of {v}",
+    "Let me know the {n} for {v}", "Would you {v0} the {n} for {v}?", "Please {v0} {n} {v}",
+    "Use {f} and set {p} to {v}", "Run {f} with {p} {v}", "Please use {f} with {p} {v}",
 ]  # fmt: skip
 _ASK_ONE_HELD = ["Could you tell me the {n} for {v}?", "Please {v0} the {n} for {v}", "I want the {n} of {v}",
                  "Use {f} with {p} {v}", "Please tell me the {n} in {v}"]  # fmt: skip
@@ -48,6 +53,10 @@ _ASK_MANY = ["{V} the {n} with {list}", "{V} the {n} for {list}", "{V} a {n} wit
              "Could you {v0} a {n} for {list}?", "{V} the {n}: {list}", "Can you {v0} the {n} with {list}?",
              "{v0} {n} {list}",
              "I want to {v0} a {n} with {list}", "{V} the {n} using {list}",
+             "I need to {v0} a {n} with {list}", "I need to {v0} the {n} with {list}",
+             "Please {v0} {n} with {list}", "Would you {v0} the {n} for {list}?",
+             "Could you please {v0} a {n} with {list}?", "I want you to {v0} the {n} with {list}",
+             "Please {v0} a {n} for {list}", "Could you {v0} the {n}: {list}",
              "Use {f} with {list}"]  # fmt: skip
 _ASK_MANY_HELD = [
     "Please {v0} a {n} with {list}",

@@ -54,6 +54,11 @@ _WHOLE = [
     "Where can I buy {a}",
     "Which team won the {a}", "When is the next {a} in {p}", "How much does {a} cost in {p}",
     "Did {s} win the {a}",
+    "How many {a} are there in {p}", "How many {a} are found in {p}", "How many {a} are now in {p}",
+    "How many {a} are on {p}", "How many {a} are left in {p}", "How many of the {a} are in {p}",
+    "How many {a} live in {p}", "How many {t} are from {p}", "How many {a} come from {p}",
+    "How many {a} has {p}", "How many {a} were there in {p} in {y}", "How many {a} are made in {p}",
+    "Does {s} own a {a} in {p}", "Does {s} come from {p}", "Who found {q}", "Where in {p} is the {a}",
     "Is {s} still {a}", "What happened in {p} in {y}", "What happened to {s}", "How do I get from {p} to {r}",
     "Which {a} is the best", "Who directed {q}", "When will {s} {a}", "Are there any {a} in {p}",
 ]  # fmt: skip
