@@ -9,8 +9,8 @@ from arriero.safety.stream import ScreenedText
 class LiveOutput:
     """The output of one call, given back in the pieces that may be shown.
 
-    Where nothing stands at ``tool_result``, that is all of it, as it comes. Screens that answer at once read it on its
-    way, and may change or stop it. Where another screen reads results, nothing is shown before the result is.
+    Where nothing stands at ``tool_result``, that is all of it, as it comes. Screens that answer at once read it on
+    its way, and may change or stop it. Where another screen reads results, nothing is shown before the result is.
     """
 
     def __init__(self, pipeline: Pipeline, call: ToolCall) -> None:
