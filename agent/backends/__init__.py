@@ -32,6 +32,10 @@ def __getattr__(name: str) -> Any:
         from .llama_cpp import LlamaCppModel
 
         return LlamaCppModel
+    if name == "IsolatedModel":
+        from .isolated import IsolatedModel
+
+        return IsolatedModel
     if name == "HTTPModel":
         from .http import HTTPModel
 

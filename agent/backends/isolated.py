@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import arriero
 from arriero.prompts import Segment
@@ -23,12 +23,22 @@ from .devices import Placement
 from .dialect import dialect_of
 from .generation import EngineStats
 from .gguf import GGUFInfo
+from .grammar import available
+from .llama_cpp import LlamaCppModel
 from .mailbox import Mailbox
 
 _ERRORS = {"ContextOverflow": ContextOverflow}
 _START = "import sys; sys.path[:0] = {path!r}; from arriero.agent.backends.worker import main; main()"
 _SECONDS_TO_END = 10  # a decode is aborted within milliseconds; what takes longer hangs
 Receive = Callable[[dict[str, Any]], None]
+P = ParamSpec("P")
+
+
+def _with_settings_of(
+    _other: Callable[Concatenate[LlamaCppModel, P], None],
+) -> Callable[[Callable[..., None]], Callable[Concatenate["IsolatedModel", P], None]]:
+    """Says to type checkers that a constructor takes what another one takes, so that the names stand once."""
+    return lambda constructor: constructor
 
 
 class IsolatedModel:
@@ -39,6 +49,7 @@ class IsolatedModel:
     costs about a tenth of a millisecond more. Raises ModelError.
     """
 
+    @_with_settings_of(LlamaCppModel.__init__)
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -75,7 +86,7 @@ class IsolatedModel:
 
     @property
     def dialect(self) -> str:
-        """The wire form to use by default: the file's ``arriero.dialect``, else ``llama3.1``."""
+        """The wire form to use by default: what ``dialect_of`` reads from the file."""
         return dialect_of(self.info).name
 
     @property
@@ -85,8 +96,8 @@ class IsolatedModel:
 
     @property
     def constrains(self) -> bool:
-        """Whether constraints are held to while sampling: they are."""
-        return True
+        """Whether constraints are held to while sampling: where llguidance is installed, here as over there."""
+        return available()
 
     @property
     def threads(self) -> int:

@@ -26,7 +26,8 @@ _SYMBOLS = (
     "llama_sampler_chain_default_params", "llama_sampler_chain_init",
     "llama_sampler_chain_add", "llama_sampler_free", "llama_sampler_init_dist",
     "llama_sampler_init_top_k", "llama_sampler_init_top_p", "llama_sampler_init_min_p",
-    "llama_sampler_init_temp", "llama_sampler_sample", "llama_get_logits_ith", "ggml_abort_callback",
+    "llama_sampler_init_temp", "llama_sampler_sample", "llama_sampler_apply", "llama_token_data",
+    "llama_token_data_array", "llama_get_logits_ith", "ggml_abort_callback",
     "llama_log_callback", "llama_progress_callback", "llama_batch", "llama_token", "llama_pos", "llama_seq_id",
 )  # fmt: skip
 _FIELDS = {

@@ -11,8 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from arriero.agent.backends import Constraint, ContextOverflow, Model, ModelError, Sampling, Token
-from arriero.agent.backends.isolated import IsolatedModel
+from arriero.agent.backends import (
+    Constraint,
+    ContextOverflow,
+    IsolatedModel,
+    Model,
+    ModelError,
+    Sampling,
+    Token,
+)
 from arriero.agent.backends.llama_cpp import LlamaCppModel
 from arriero.prompts import Segment, ToolSpec
 
@@ -52,7 +59,7 @@ def test_says_what_the_model_in_process_says(isolated: IsolatedModel, scripted: 
     segments = [Segment("<|eot_id|>", special=True), Segment("a<|eot_id|>é\ud800")]
     assert isolated.tokenize(segments) == here.tokenize(segments)
     assert (isolated.name, isolated.dialect, isolated.context_length) == ("tiny", "llama3.1", 4096)
-    assert isolated.threads == 1
+    assert (isolated.threads, isolated.constrains) == (1, here.constrains)
     assert isolated.placement == here.placement
     here.engine.close()
 
@@ -107,7 +114,7 @@ def test_settings_are_checked_over_there(scripted: Path) -> None:
     with pytest.raises(ModelError, match="n_ctx must be at least 1"):
         IsolatedModel(scripted, n_ctx=-1)
     with pytest.raises(ModelError, match="unexpected keyword argument 'n_contexts'"):
-        IsolatedModel(scripted, n_contexts=1)
+        IsolatedModel(scripted, n_contexts=1)  # type: ignore[call-arg]
 
 
 def test_death_is_an_error(scripted: Path) -> None:
