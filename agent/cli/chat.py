@@ -10,11 +10,11 @@ from arriero.agent import events as ev
 from arriero.prompts import ArrieroError
 from arriero.tools import ToolContext, ToolResult
 
-from .artifacts import keep
 from .attachments import named_in
 from .display import Display, PlainSink, Sink, StatusLine
 from .markdown_stream import MarkdownStream, renderer
 from .panels import print_call, result_text
+from .pictures import Pictures, deliver
 from .session import Session
 from .slash import known, unknown
 from .slash_command import Leave
@@ -38,6 +38,7 @@ class Chat:
         self.session = session
         self.terminal = terminal
         self.console: Console = terminal.console()
+        self.pictures = Pictures(terminal)
         self.last_call: tuple[ev.ToolCallStarted, ev.ToolCallFinished] | None = None
         self.last_question: str | None = None
         self.attached: list[Path] = []
@@ -88,7 +89,7 @@ class Chat:
 
     def put(self, whole: str | None, decisions: Mapping[str, bool] | None = None) -> None:
         """Put a question to the model as it stands, or None to go on; show what happens until it has ended."""
-        display = Display(self._sink(), self.terminal, hint=", /last shows all")
+        display = Display(self._sink(), self.terminal, hint=", /last shows all", pictures=self.pictures)
         with closing(self.session.ask(whole, decisions)) as events:
             for event in events:
                 display.handle(event)
@@ -226,14 +227,9 @@ class Chat:
         text = result_text(name, result.content)
         if text:
             self.say(text, "red" if result.error else "")
-        kept = tuple(ev.ArtifactRef(name=a.name, mime=a.mime, data=a.data) for a in result.artifacts)
-        if not kept:
-            return
-        try:
-            for path in keep(time.strftime("user-%Y%m%d-%H%M%S"), kept):
-                self.say(f"saved {path}")
-        except OSError as error:
-            self.complain(f"what the code produced could not be saved: {error}")
+        made = (ev.ArtifactRef(name=a.name, mime=a.mime, data=a.data) for a in result.artifacts)
+        run = time.strftime("user-%Y%m%d-%H%M%S")
+        deliver(run, made, self.pictures, self.say, self.complain)
 
 
 def _sum(one: ev.Usage, other: ev.Usage) -> ev.Usage:

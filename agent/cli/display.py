@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from arriero.agent import events as ev
 
-from .artifacts import keep
+from .pictures import Pictures, deliver
 from .terminal import NeutralStream, Terminal, neutral
 
 if TYPE_CHECKING:
@@ -106,16 +107,26 @@ class Display:
     """Turns events into what a person sees.
 
     The answer goes to ``sink``; calls, notices and the waiting line go to ``terminal``. With ``quiet`` only
-    the answer is shown. ``calls`` keeps the finished calls of the run for showing them whole.
+    the answer is shown. ``calls`` keeps the finished calls of the run for showing them whole. ``pictures`` shows
+    plots (default: none are).
     """
 
-    def __init__(self, sink: Sink, terminal: Terminal, *, quiet: bool = False, hint: str = "") -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        terminal: Terminal,
+        *,
+        quiet: bool = False,
+        hint: str = "",
+        pictures: Pictures | None = None,
+    ) -> None:
         self.finished: ev.RunFinished | None = None
         self.calls: list[tuple[ev.ToolCallStarted, ev.ToolCallFinished]] = []
         self._sink = sink
         self._terminal = terminal
         self._quiet = quiet
         self._hint = hint
+        self._pictures = pictures or Pictures(terminal, {})
         self._status = StatusLine(terminal, quiet=quiet)
         self._console: Console | None = None
         self._running: dict[str, ev.ToolCallStarted] = {}
@@ -220,18 +231,10 @@ class Display:
                 seconds=event.seconds,
                 hint=self._hint,
             )
-        self._keep(event)
-
-    def _keep(self, event: ev.ToolCallFinished) -> None:
-        if not event.artifacts:
-            return
-        try:
-            paths = keep(event.run_id, event.artifacts)
-        except OSError as error:
-            self.notice(f"what the tool produced could not be saved: {error}", "yellow")
-            return
-        for path in paths:
-            self.notice(f"saved {path}")
+        if event.artifacts:
+            self._break()
+            warn = partial(self.notice, style="yellow")
+            deliver(event.run_id, event.artifacts, self._pictures, self.notice, warn)
 
     def _end(self, event: ev.RunFinished) -> None:
         self._break()
