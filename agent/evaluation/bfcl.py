@@ -86,19 +86,13 @@ def _widened(value: Any, kind: Mapping[str, Any]) -> Any:
 
 def categories(folder: Path) -> list[str]:
     """The categories of one turn whose files are in the folder."""
-    return [
-        name for name in (*WITH_ANSWERS, *WITHOUT_CALLS, *WITH_ANY_CALL) if _questions(folder, name).is_file()
-    ]
+    return [name for name in (*WITH_ANSWERS, *WITHOUT_CALLS, *WITH_ANY_CALL) if has(folder, name)]
 
 
 def load(folder: Path, category: str) -> list[Case]:
     """The cases of a category, in the order of the file. Raises SuiteError."""
-    rows = _rows(_questions(folder, category))
-    answers: dict[str, Any] = {}
-    if category in WITH_ANSWERS:
-        answers = {
-            row["id"]: row["ground_truth"] for row in _rows(folder / _ANSWERS / f"{_PREFIX}{category}.json")
-        }
+    rows = questions(folder, category)
+    answers = answers_of(folder, category) if category in WITH_ANSWERS else {}
     cases = []
     for row in rows:
         try:
@@ -110,11 +104,24 @@ def load(folder: Path, category: str) -> list[Case]:
     return cases
 
 
-def _questions(folder: Path, category: str) -> Path:
-    return folder / f"{_PREFIX}{category}.json"
+def questions(folder: Path, category: str) -> list[dict[str, Any]]:
+    """The entries of a category, as published. Raises SuiteError."""
+    return rows_of(folder / f"{_PREFIX}{category}.json")
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def answers_of(folder: Path, category: str) -> dict[str, Any]:
+    """The right calls of a category, by the entry's id, as published. Raises SuiteError."""
+    rows = rows_of(folder / _ANSWERS / f"{_PREFIX}{category}.json")
+    return {row["id"]: row["ground_truth"] for row in rows}
+
+
+def has(folder: Path, category: str) -> bool:
+    """Whether the folder holds a category."""
+    return (folder / f"{_PREFIX}{category}.json").is_file()
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines. Raises SuiteError."""
     rows = []
     try:
         with path.open(encoding="utf-8") as lines:
@@ -141,12 +148,13 @@ def _case(row: Mapping[str, Any], category: str, answers: Mapping[str, Any]) -> 
         system="\n".join(m["content"] for m in messages if m["role"] == "system"),
         question="\n".join(m["content"] for m in messages if m["role"] != "system"),
         functions=functions,
-        tools=tuple(_tool(function) for function in functions),
+        tools=tuple(tool_of(function) for function in functions),
         answers=tuple(answers[row["id"]]) if category in WITH_ANSWERS else (),
     )
 
 
-def _tool(function: Mapping[str, Any]) -> ToolSpec:
+def tool_of(function: Mapping[str, Any]) -> ToolSpec:
+    """A function as arriero offers it."""
     return ToolSpec(
         name=function["name"],
         description=function.get("description") or "",

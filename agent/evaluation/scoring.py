@@ -2,48 +2,23 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from arriero.agent.agent import Agent
 from arriero.agent.backends import Model, Sampling, ScriptedModel
 from arriero.agent.events import RunFinished, ToolCallStarted
 from arriero.agent.limits import Limits
-from arriero.prompts import Message, ToolCall, ToolSpec
-from arriero.prompts.dialects import Dialect, get_dialect
+from arriero.prompts import ToolCall, ToolSpec
+from arriero.prompts.dialects import get_dialect
 from arriero.tools import Tool, ToolContext, ToolResult
 
 from .answers import Checker
 from .bfcl import WITH_ANSWERS, WITH_ANY_CALL, Case
+from .tally import Score
+from .writing import DONE, written
 
 _INSTRUCTIONS: Final = "You are a helpful assistant."
-_ONE_CALL: Final = frozenset({"hf-3.1", "llama3.1"})
 _DATE: Final = "26 July 2024"
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What came of one case; ``problem`` is empty where all was right."""
-
-    case: Case
-    calls: tuple[ToolCall, ...]
-    problem: str
-
-
-@dataclass(slots=True)
-class Tally:
-    """Right cases of all, and what was wrong with the others."""
-
-    right: int = 0
-    total: int = 0
-    wrong: list[Score] = field(default_factory=list)
-
-    def add(self, score: Score) -> None:
-        """Count one case."""
-        self.total += 1
-        self.right += not score.problem
-        if score.problem:
-            self.wrong.append(score)
 
 
 class _Idle(Tool):
@@ -83,8 +58,8 @@ async def replay(
     for case in cases:
         if case.category not in WITH_ANSWERS:
             continue
-        texts = _written(form, case, together=together)
-        model = ScriptedModel([*texts, "Done.<|eot_id|>"], dialect=dialect)
+        texts = written(form, case.tools, case.example(), together=together)
+        model = ScriptedModel([*texts, DONE], dialect=dialect)
         limits = Limits(max_steps=None, max_repeats=1000, max_output_chars=10**9)
         calls, end = await _asked(_agent(case, model, dialect, limits, None), case)
         yield Score(case, calls, end or _judged(case, calls, check))
@@ -118,21 +93,6 @@ def _agent(case: Case, model: Model, dialect: str, limits: Limits, sampling: Sam
 def _unique(tools: Sequence[ToolSpec]) -> list[ToolSpec]:
     # A few published cases offer the same function twice.
     return list({tool.name: tool for tool in tools}.values())
-
-
-def _written(form: Dialect, case: Case, *, together: bool) -> list[str]:
-    calls = case.example()
-    if together and len(calls) > 1 and form.name not in _ONE_CALL:
-        return [_message(form, case, calls)]
-    return [_message(form, case, [call]) for call in calls]
-
-
-def _message(form: Dialect, case: Case, calls: list[ToolCall]) -> str:
-    """The text of an assistant message with these calls, from after its header to its end."""
-    message = Message(role="assistant", tool_calls=tuple(calls), end="eom")
-    segments = form.extend([message], tools=list(case.tools), builtin_tools=None, answer=False)
-    text = "".join(segment.text for segment in segments)
-    return text.partition("<|end_header_id|>")[2].removeprefix("\n\n")
 
 
 def _judged(case: Case, calls: Sequence[ToolCall], check: Checker) -> str:
