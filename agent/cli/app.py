@@ -21,6 +21,7 @@ from . import (
 )
 from .invocation import finish, settings_of
 from .options import CONTEXT, with_options
+from .terminal import forgiving
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
 _INTERRUPTED: Final = 130
@@ -206,7 +207,8 @@ def tools_call(name: str, arguments: tuple[str, ...], **options: Any) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """The console script: runs the command line and ends the process with its exit code."""
-    _forgiving_streams()
+    for stream in (sys.stdout, sys.stderr):
+        forgiving(stream)
     try:
         code = _run(args)
     except BrokenPipeError:
@@ -271,12 +273,6 @@ def _piped() -> bool:
     except (OSError, ValueError):
         return True  # a stand-in for a file
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
-
-
-def _forgiving_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        # What a narrow encoding cannot show becomes "?", instead of an error in the middle of an answer.
-        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
 
 
 def _flush() -> bool:

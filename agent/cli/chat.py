@@ -71,7 +71,7 @@ class Chat:
         from rich.text import Text
 
         self.console.width = self.terminal.width
-        self.console.print(Text(neutral(text), style=style))
+        self.console.print(Text(neutral(text), style=style), soft_wrap=False)
 
     def complain(self, text: str) -> None:
         """Print what went wrong."""
@@ -179,13 +179,15 @@ class Chat:
         return len(self.session.conversation.tokens), self.session.model.context_length
 
     def status(self) -> str:
-        """One line for the bottom of the screen: model, context, speed, tools."""
+        """One line for the bottom of the screen: model, context, speed, tools, screens, as far as they fit."""
         used, total = self.context
         dot = f" {self.terminal.symbol('·', '|')} "
         parts = [neutral(self.session.model.name), f"ctx {used}/{total} ({used / total:.0%})"]
         if self.speed:
             parts.append(f"{self.speed:.0f} tok/s")
         parts += [f"tools {len(self.session.offered)}", f"safety {neutral(self.session.guards.policy.name)}"]
+        while len(parts) > 1 and len(dot.join(parts)) >= self.terminal.width:
+            parts.pop()
         return dot.join(parts)
 
     def _command(self, text: str) -> None:

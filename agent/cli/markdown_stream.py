@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
-from .terminal import NeutralStream, Terminal
+from .terminal import NeutralStream, Terminal, neutral
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -156,13 +156,17 @@ def renderer(console: "Console", terminal: Terminal) -> Render:
             else:
                 console.print(Markdown(source, code_theme="ansi_dark", hyperlinks=False))
         lines = [line.rstrip(" ") for line in capture.get().split("\n")]
-        while lines and not lines[-1]:
+        while lines and _is_blank(lines[-1]):
             lines.pop()
-        while lines and not lines[0] and kind != "fence":
+        while lines and _is_blank(lines[0]) and kind != "fence":
             lines.pop(0)
         return lines
 
     return render
+
+
+def _is_blank(line: str) -> bool:
+    return not neutral(line).strip()
 
 
 def _print_code(console: "Console", terminal: Terminal, source: str) -> None:

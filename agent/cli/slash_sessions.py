@@ -10,7 +10,9 @@ from arriero.agent.journal.export import FORMS
 from arriero.agent.journal.export import export as exported
 
 from .artifacts import write_new
+from .display import fit
 from .slash_command import Command
+from .terminal import neutral
 
 if TYPE_CHECKING:
     from .chat import Chat
@@ -22,11 +24,12 @@ def _sessions(chat: "Chat", rest: str) -> None:
     journal = chat.session.open_journal
     found = [hit.session for hit in journal.search(rest)] if rest else journal.sessions(limit=_LISTED)
     here = chat.session.conversation.id
+    width = max((len(one.shown) for one in found), default=0)
     for info in {one.id: one for one in found}.values():
         when = time.strftime("%d %b %H:%M", time.localtime(info.updated))
         mark = chat.terminal.symbol("›", ">") if info.id == here else " "
-        title = " ".join(info.title.split())
-        chat.say(f"{mark} {info.shown:16} {when}  {title}"[: chat.terminal.width], "")
+        title = " ".join(neutral(info.title).split())
+        chat.say(fit(f"{mark} {info.shown:{width}}  {when}  {title}", chat.terminal.width), "")
     if not found:
         chat.say(
             "no session holds these words"

@@ -1,8 +1,10 @@
 """What the terminal can do, and text made safe for it."""
 
+import codecs
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
@@ -19,6 +21,8 @@ _SEQUENCES: Final = re.compile(
 _UNFINISHED: Final = re.compile(
     r"(?:(?:\x1b\[|\x9b)[0-?]*[ -/]*|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*\x1b?|\x1b[ -/]*|\r)\Z"
 )
+_NEAREST: Final = "arriero.nearest"
+_SIMPLE: Final = {"·": "-", "–": "-", "—": "-", "−": "-", "×": "x", "‘": "'", "’": "'", "“": '"', "”": '"'}
 _LONGEST: Final = 256  # characters of a sequence that are waited for
 _DROPPED: Final = {
     **dict.fromkeys((*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))),
@@ -55,6 +59,27 @@ class NeutralStream:
         """The rest; what is fed after this is another text."""
         held, self._held = self._held, ""
         return neutral(held)
+
+
+def forgiving(stream: TextIO) -> None:
+    """Have a stream show what its encoding lacks as the nearest letters, instead of failing in mid-answer.
+
+    ``…`` becomes ``...`` and ``é`` becomes ``e``; what has no such letters becomes ``?``.
+    """
+    codecs.register_error(_NEAREST, _nearest)
+    getattr(stream, "reconfigure", lambda **_: None)(errors=_NEAREST)
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = (_plain(character) for character in error.object[error.start : error.end])
+    return "".join(letters), error.end
+
+
+def _plain(character: str) -> str:
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode("ascii")
+    return plain or _SIMPLE.get(character, "?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,12 @@ def test_patterns_of_calls_that_run_unasked_are_shown_added_and_forgotten(chat: 
     assert rules.decide("pay", {"sum": 5}) is None
 
 
-def test_screens_and_what_they_objected_to_are_shown(chat: Start) -> None:
+def test_screens_and_what_they_objected_to_are_shown(chat: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     one = chat("first", safety="off")
-    assert one.status().endswith("safety off")
+    monkeypatch.setenv("COLUMNS", "100")
+    assert one.status().endswith("tools 0 · safety off")
+    monkeypatch.setenv("COLUMNS", "45")
+    assert one.status().endswith("tools 0")
     assert "policy off 0 verdicts so far" in entered(one, "/safety")
     other = chat("The key is AKIA" + "IOSFODNN7EXAMPLE.", safety="default")
     entered(other, "What is the key?")

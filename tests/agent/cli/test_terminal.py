@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arriero.agent.cli.display import fit
-from arriero.agent.cli.terminal import NeutralStream, Terminal, neutral
+from arriero.agent.cli.terminal import NeutralStream, Terminal, forgiving, neutral
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,15 @@ def test_symbols_fall_back_where_the_encoding_is_narrow() -> None:
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert Terminal.detect(narrow, environ={}).symbol("●", "*") == "*"
     assert Terminal.detect(Tty(), environ={}).symbol("●", "*") == "●"
+
+
+def test_what_an_encoding_lacks_becomes_the_nearest_letters() -> None:
+    raw = io.BytesIO()
+    narrow = io.TextIOWrapper(raw, encoding="ascii")
+    forgiving(narrow)
+    narrow.write("café… · 2×3 “x” 漢 plain")
+    narrow.flush()
+    assert raw.getvalue() == b'cafe... - 2x3 "x" ? plain'
 
 
 @pytest.mark.parametrize(("columns", "expected"), [("5", 20), ("33", 33), ("nonsense", 80)])
