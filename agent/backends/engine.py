@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import llama_lib
-from .base import ContextOverflow, ModelError, Sampling, Token, TopToken
+from .base import ContextOverflow, ModelError, Sampling
 from .batching import Batcher
 from .context import ABORTED, FATAL, AbortFlag, Context
 from .devices import decide
@@ -15,13 +15,12 @@ from .generation import Delivery, EngineStats, Generation, Part
 from .gguf import GGUFInfo
 from .grammar.guide import Guide
 from .loading import Loading
-from .logprobs import MOST_LOGPROBS, log_probabilities
-from .memory import Memory, Seat
-from .sampler import GuidedSampler, make_sampler
+from .logprobs import MOST_LOGPROBS
+from .memory import Memory
 from .settings import NUMA_STRATEGIES, EngineSettings
-from .slots import PIECE, Slot
-from .speculation import Drafter, rows_that_pay
-from .vocab import TextDecoder, Vocab
+from .speculation import rows_that_pay
+from .vocab import Vocab
+from .writer import Writer
 
 
 class Engine:
@@ -49,7 +48,6 @@ class Engine:
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
         self._failure: ModelError | None = None
-        self._cancelling = False
         self._closing = False
         self._loaded = threading.Event()
         self._lib = llama_lib.load()
@@ -116,10 +114,11 @@ class Engine:
     def cancel(self, generation: Generation) -> None:
         """Stop a generation soon, even inside a decode; nothing more is delivered. Safe at any time."""
         with self._changed:
-            generation.cancelled = self._cancelling = True
+            generation.cancelled = True
             if generation in self._running:
                 self._abort.set()
-            self._changed.notify()
+            elif generation in self._waiting:
+                self._waiting.remove(generation)
 
     def stop(self) -> None:
         """Ask the thread to end; returns at once."""
@@ -165,6 +164,15 @@ class Engine:
         self.vocab = Vocab(self._lib, self._lib.llama_model_get_vocab(self._model), self._info)
         self._memory = Memory(self._new_context, self.settings, self.stats)
         self._batcher = Batcher(self._memory, self.settings, self._rows_to_check())
+        self._writer = Writer(
+            self._lib,
+            self.vocab,
+            self._memory,
+            self.stats,
+            self._finish,
+            length=self.length,
+            guesses=self._batcher.guesses,
+        )
 
     def _rows_to_check(self) -> int:
         """Rows of a decode in which guesses are checked; 1 for none."""
@@ -224,50 +232,27 @@ class Engine:
         self.stats.decodes += 1
         if code == 0:
             for part in parts:
-                self._commit(part)
+                self._writer.take(part)
         else:
             self._recover(parts, code)
 
     def _drop_cancelled(self) -> None:
-        with self._changed:
-            if not self._cancelling:
-                return
-            self._cancelling = False
-            dropped = [generation for generation in self._running if generation.cancelled]
-            self._waiting = deque(generation for generation in self._waiting if not generation.cancelled)
-        for generation in dropped:
+        for generation in [one for one in self._running if one.cancelled]:
             self._release(generation)
 
     def _admit(self) -> None:
         """Give one waiting request a slot; one at a time, since a copy takes effect with the next decode."""
         with self._changed:
-            generation = self._waiting[0] if self._waiting else None
-        if generation is None:
-            return
+            if not self._waiting or self._memory.full:
+                return
+            generation = self._waiting.popleft()
+            self._running.append(generation)
         try:
             seat = self._memory.seat(generation.prompt)
         except ModelError as error:
-            with self._changed:
-                self._waiting.popleft()
             self._finish(generation, error)
-            return
-        if seat is None:
-            return
-        with self._changed:
-            self._waiting.popleft()
-            self._running.append(generation)
-        self._start(generation, seat)
-
-    def _start(self, generation: Generation, seat: Seat) -> None:
-        generation.slot = seat.slot
-        generation.pending = generation.prompt[seat.matched :]
-        generation.carried = seat.carried
-        sampler = make_sampler(self._lib, generation.sampling, self.vocab.size)
-        guide = generation.guide
-        generation.sampler = GuidedSampler(sampler, guide, self.vocab.size) if guide else sampler
-        generation.decoder = TextDecoder(self.vocab)
-        if self._batcher.guesses:
-            generation.drafter = Drafter(generation.prompt)
+        else:
+            self._writer.start(generation, seat)
 
     def _make_room_to_write(self) -> None:
         for generation in list(self._running):
@@ -277,93 +262,6 @@ class Engine:
                     self._memory.ensure_room(len(slot.tokens) + len(generation.pending))
                 except ModelError as error:
                     self._finish(generation, error)
-
-    def _commit(self, part: Part) -> None:
-        generation, slot = part.generation, part.slot
-        if generation.prefilling and slot.exact == len(slot.tokens) and part.count == PIECE:
-            slot.exact += PIECE
-        slot.tokens += generation.pending[: part.count]
-        del generation.pending[: part.count]
-        if generation.prefilling:
-            carried = min(part.count, generation.carried)
-            self.stats.prefilled_tokens += part.count - carried
-            self.stats.decoded_tokens += carried
-            generation.carried -= carried
-        else:
-            self.stats.decoded_tokens += part.count
-        if part.row is not None and not generation.cancelled:
-            self._sample_part(part, part.row)
-
-    def _sample_part(self, part: Part, row: int) -> None:
-        """Sample behind the pending tokens, and behind each guess for as long as the guesses are right."""
-        generation, slot, right = part.generation, part.slot, 0
-        while self._sample(generation, slot, row + right) and right < len(part.guesses):
-            if generation.cancelled or generation.pending != [part.guesses[right]]:
-                break
-            slot.tokens += generation.pending
-            generation.pending.clear()
-            right += 1
-        if part.guesses:
-            self._memory.context.truncate(slot.id, len(slot.tokens))
-            self.stats.decoded_tokens += right
-            self.stats.guessed_tokens += len(part.guesses)
-            self.stats.guessed_right += right
-            if generation.drafter:
-                generation.drafter.judge(len(part.guesses), right)
-
-    def _sample(self, generation: Generation, slot: Slot, row: int) -> bool:
-        """Choose a token from a row's logits, and write it; False if the generation has ended."""
-        assert generation.sampler is not None
-        if generation.max_tokens == 0:  # the prompt was to be read and no more
-            self._finish(generation, None)
-            return False
-        wanted = generation.sampling.logprobs
-        try:
-            token = generation.sampler.sample(self._memory.context.pointer, row)
-            # What must come next is known before it is computed: it goes into the same decode.
-            forced = generation.guide.forced() if generation.guide and wanted is None else []
-        except ModelError as error:
-            self._finish(generation, error)
-            return False
-        self.stats.sampled_tokens += 1
-        self.stats.forced_tokens += len(forced)
-        logprob, top = self._logprobs(wanted, row, token)
-        goes_on = self._write(generation, slot, token, logprob, top)
-        for token in forced:
-            goes_on = goes_on and self._write(generation, slot, token)
-        return goes_on
-
-    def _write(
-        self,
-        generation: Generation,
-        slot: Slot,
-        token: int,
-        logprob: float | None = None,
-        top: tuple[TopToken, ...] = (),
-    ) -> bool:
-        """Append one token; False if it is the last one."""
-        assert generation.decoder is not None
-        generation.produced += 1
-        generation.pending.append(token)
-        if generation.drafter:
-            generation.drafter.add(token)
-        stop = self.vocab.stop_kind(token)
-        length = len(slot.tokens) + len(generation.pending)
-        full = length > self.length or generation.produced == generation.max_tokens
-        text = generation.decoder.feed(token, last=full or stop is not None)
-        self._deliver(generation, Token(token, text, stop, logprob, top))
-        if stop or full:
-            self._finish(generation, None)
-        return not (stop or full)
-
-    def _logprobs(
-        self, wanted: int | None, row: int, token: int
-    ) -> tuple[float | None, tuple[TopToken, ...]]:
-        if wanted is None:
-            return None, ()
-        found = log_probabilities(self._memory.context.logits(row, self.vocab.size), token, wanted)
-        text = self.vocab.text
-        return found.chosen, tuple(TopToken(one, text(one), logprob) for one, logprob in found.top)
 
     def _recover(self, parts: list[Part], code: int) -> None:
         """Forget a batch that was not computed: again after an abort, else its requests have failed."""
@@ -380,7 +278,7 @@ class Engine:
 
     def _finish(self, generation: Generation, ending: ModelError | None) -> None:
         self._release(generation)
-        self._deliver(generation, ending)
+        generation.hand(ending)
 
     def _release(self, generation: Generation) -> None:
         with self._changed:
@@ -394,11 +292,3 @@ class Engine:
         if generation.sampler:
             generation.sampler.close()
             generation.sampler = None
-
-    def _deliver(self, generation: Generation, item: Token | ModelError | None) -> None:
-        if generation.cancelled:
-            return
-        try:
-            generation.deliver(item)
-        except RuntimeError:
-            generation.cancelled = self._cancelling = True

@@ -68,6 +68,15 @@ class Generation:
     def prefilling(self) -> bool:
         return self.produced == 0
 
+    def hand(self, item: Token | ModelError | None) -> None:
+        """Deliver, unless nobody waits any more; a receiver that is gone cancels."""
+        if self.cancelled:
+            return
+        try:
+            self.deliver(item)
+        except RuntimeError:
+            self.cancelled = True
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -43,11 +43,16 @@ class Memory:
         self._clock = itertools.count(1)
         self.context = new_context(min(settings.length, FIRST_LENGTH))
 
-    def seat(self, prompt: list[int]) -> Seat | None:
-        """A slot made ready and busy for ``prompt``; None while all are busy. Raises ModelError."""
+    @property
+    def full(self) -> bool:
+        """Whether all slots are busy."""
+        return all(slot.busy for slot in self._slots)
+
+    def seat(self, prompt: list[int]) -> Seat:
+        """A slot made ready and busy for ``prompt``. Raises ModelError, also where memory is ``full``."""
         choice = choose(self._slots, prompt, self.context.length)
         if choice is None:
-            return None
+            raise ModelError("all sequences of the context are in use")
         self.ensure_room(len(prompt))
         slot, matched = self._restore(prompt, choice) or self._reuse(prompt, choice)
         if self._settings.deterministic:
