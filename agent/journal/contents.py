@@ -1,4 +1,4 @@
-"""Texts, tokens and artifacts, each kept once under the hash of what it is."""
+"""Texts, tokens and artifacts: what is short stands in the row that has it, the rest is kept once under its hash."""
 
 import json
 import sqlite3
@@ -13,18 +13,23 @@ from pydantic import TypeAdapter
 
 from arriero.prompts import Message
 
-_WORTH_PACKING: Final = 512  # bytes; below, zlib saves less than a row costs
+Content = int | bytes
+"""A content as a row names it: the number of the row that keeps it, or a short one itself."""
+
+_SHORT: Final = 512  # bytes; below, a row of its own with its hash costs more than keeping it twice
 _TOKEN: Final = "I" if array("I").itemsize == 4 else "L"
 _MESSAGES: Final = TypeAdapter(tuple[Message, ...])
 
 
-def put(connection: sqlite3.Connection, data: bytes) -> int:
-    """Keep ``data`` unless it is there already; returns the id of its row."""
+def put(connection: sqlite3.Connection, data: bytes) -> Content:
+    """Keep ``data`` unless it is there already; returns what to put into a row for it."""
+    if len(data) < _SHORT:
+        return data
     digest = blake2b(data, digest_size=16).digest()
     row = connection.execute("SELECT id FROM content WHERE hash=?", (digest,)).fetchone()
     if row:
         return int(row[0])
-    packed = zlib.compress(data, 1) if len(data) >= _WORTH_PACKING else data
+    packed = zlib.compress(data, 1)
     small = len(packed) < len(data)
     made = connection.execute(
         "INSERT INTO content (hash, packed, data) VALUES (?, ?, ?)",
@@ -33,15 +38,15 @@ def put(connection: sqlite3.Connection, data: bytes) -> int:
     return int(made.lastrowid or 0)
 
 
-def get(connection: sqlite3.Connection, content: int | None) -> bytes:
+def get(connection: sqlite3.Connection, content: Content | None) -> bytes:
     """What was kept; nothing for None."""
-    if content is None:
-        return b""
+    if content is None or isinstance(content, bytes):
+        return content or b""
     row = connection.execute("SELECT packed, data FROM content WHERE id=?", (content,)).fetchone()
     return zlib.decompress(row[1]) if row[0] else bytes(row[1])
 
 
-def put_messages(connection: sqlite3.Connection, messages: Sequence[Message]) -> int | None:
+def put_messages(connection: sqlite3.Connection, messages: Sequence[Message]) -> Content | None:
     """Keep messages; None where there are none."""
     if not messages:
         return None
@@ -61,17 +66,17 @@ def utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def get_messages(connection: sqlite3.Connection, content: int | None) -> tuple[Message, ...]:
+def get_messages(connection: sqlite3.Connection, content: Content | None) -> tuple[Message, ...]:
     """The messages of an entry."""
     return () if content is None else _MESSAGES.validate_json(get(connection, content))
 
 
-def put_tokens(connection: sqlite3.Connection, tokens: Sequence[int]) -> int | None:
+def put_tokens(connection: sqlite3.Connection, tokens: Sequence[int]) -> Content | None:
     """Keep token ids; None where there are none."""
     return put(connection, packed_tokens(tokens)) if tokens else None
 
 
-def get_tokens(connection: sqlite3.Connection, content: int | None) -> "array[int]":
+def get_tokens(connection: sqlite3.Connection, content: Content | None) -> "array[int]":
     """The token ids of an entry."""
     return unpacked_tokens(get(connection, content))
 

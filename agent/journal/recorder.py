@@ -2,36 +2,29 @@
 
 import json
 import secrets
-import sqlite3
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from arriero.agent.backends import Model, Sampling, Token
 from arriero.agent.backends.base import Constraint
 from arriero.agent.backends.wrapped import Wrapped
-from arriero.agent.conversation import Change, Conversation
+from arriero.agent.conversation import Conversation
 from arriero.agent.events import Event, RunFinished, ToolCallFinished
 from arriero.agent.limits import Limits
 from arriero.agent.recorder import JournalError, Recorder
 from arriero.prompts import Message, ToolCall
 from arriero.tools import Effect
-from arriero.tools.threads import in_thread, outcome
+from arriero.tools.threads import in_thread
 
-from .contents import packed_tokens, put, put_messages, put_tokens, utf8
-from .eventlog import Noted, packed_lines
+from .contents import packed_tokens, put, put_messages, utf8
 from .identity import setup_of, template_hash, versions, weights_of
+from .notes import Batch, Notes
 from .writer import Writer
 
-if TYPE_CHECKING:
-    pass
-
 _TITLE: Final = 200
-_MOST_EVENTS: Final = 256
-_LONGEST: Final = 0.05
-"""Seconds that events may wait in memory for others before they go to the writer."""
 
 
 class JournalRecorder(Recorder):
@@ -48,11 +41,11 @@ class JournalRecorder(Recorder):
         self._run_id = run_id
         self._model = model
         self._faults = writer.faults
-        self._events: list[Noted] = []
-        self._since = 0.0
+        self._notes = Notes(writer, run_id, conversation.id)
         self._generations = 0
         self._sampling: Sampling | None = None
         self._calls_of = run_id
+        self._begun: dict[str, _Intent] = {}
         self._ended = False
 
     def listen(self, model: Model) -> Model:
@@ -68,7 +61,8 @@ class JournalRecorder(Recorder):
         setup, told = setup_of(conversation), utf8(prompt or "")
         title = told.decode()[:_TITLE]
 
-        def job(db: sqlite3.Connection) -> None:
+        def note(batch: Batch) -> None:
+            db = batch.db
             kept = put(db, setup)
             db.execute(
                 "INSERT INTO session (id, title, setup, model, weights, created, updated) "
@@ -94,20 +88,13 @@ class JournalRecorder(Recorder):
                 ),
             )
 
-        await outcome(self._writer.submit(job))
+        await self._notes.written(note)
 
     def adopt(self, run_id: str | None) -> None:
         self._calls_of = run_id or self._run_id
 
     def event(self, event: Event) -> None:
-        now = time.time()
-        events = self._events
-        if not events:
-            self._since = now
-        events.append((now, event))
-        # A clock that is put back must not hold events up either.
-        if len(events) >= _MOST_EVENTS or not 0 <= now - self._since < _LONGEST:
-            self._flush()
+        self._notes.add((time.time(), event))
 
     def keep(self, kind: str, step: int) -> None:
         self._check()
@@ -116,100 +103,86 @@ class JournalRecorder(Recorder):
         if not change:
             return
         turns = json.dumps([asdict(turn) for turn in conversation.turns]) if change.rewound else None
-        run_id, session, is_open, now = self._run_id, conversation.id, conversation.open, time.time()
-        stopped = self._calls_of if kind == "results" else None
-        self._flush()
+        is_open, now = conversation.open, time.time()
+        stopped = self._calls_of if kind == "results" and self._may_be_begun() else None
+        self._begun.clear()
 
-        def job(db: sqlite3.Connection) -> None:
+        def note(batch: Batch) -> None:
             if stopped is not None:
-                db.execute("UPDATE call SET state='stopped' WHERE run=? AND state='intended'", (stopped,))
-            append_entry(db, change, kind, session=session, run=run_id, step=step, is_open=is_open,
-                         turns=turns, now=now)  # fmt: skip
+                batch.db.execute(
+                    "UPDATE call SET state='stopped' WHERE run=? AND state='intended'", (stopped,)
+                )
+            batch.entry(change, kind, step, is_open=is_open, turns=turns, now=now)
 
-        self._writer.put(job)
+        self._notes.add(note)
 
     async def intend(self, call: ToolCall, step: int, effect: Effect) -> None:
-        await self._begun(call, step, effect, "intended")
+        self._check()
+        intent = self._begun[call.id] = _Intent(self._calls_of, call, step, effect, "intended")
+        if effect == "once":
+            await self._written(intent, durable=True)
+        else:
+            self._notes.add(intent)
 
     async def suspend(self, call: ToolCall, step: int, effect: Effect) -> None:
-        await self._begun(call, step, effect, "undecided")
+        self._check()
+        intent = _Intent(self._calls_of, call, step, effect, "undecided")
+        if effect == "once":
+            await self._written(intent, durable=True)
+        else:
+            self._notes.add(intent)
 
     async def settle(
         self, call: ToolCall, answer: Message, finished: ToolCallFinished, effect: Effect
     ) -> None:
         self._check()
-        run_id, now = self._calls_of, time.time()
-        self._flush()
-
-        def job(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT INTO call (run, id, step, name, effect, state, arguments, answer, ok, seconds, started, "
-                "ended) VALUES (?, ?, 0, ?, ?, 'finished', ?, ?, ?, ?, ?, ?) ON CONFLICT (run, id) DO UPDATE SET "
-                "state='finished', answer=excluded.answer, ok=excluded.ok, seconds=excluded.seconds, "
-                "ended=excluded.ended",
-                (
-                    run_id,
-                    call.id,
-                    call.name,
-                    effect,
-                    put(db, _json(call.arguments)),
-                    put_messages(db, [answer]),
-                    finished.ok,
-                    finished.seconds,
-                    now,
-                    now,
-                ),
-            )
-            for number, one in enumerate(finished.artifacts):
-                db.execute(
-                    "INSERT OR REPLACE INTO artifact (run, call, number, name, mime, content) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (run_id, call.id, number, one.name, one.mime, put(db, one.data)),
-                )
-
-        await self._written(job, wait=effect == "once")
+        intent = self._begun.get(call.id) or _Intent(self._calls_of, call, 0, effect, "")
+        settled = _Settled(intent, answer, finished)
+        if effect == "once":
+            await self._written(settled)
+        else:
+            self._notes.add(settled)
+            # In this order: where the intent is left out, the result is among the same notes.
+            intent.settled = True
+        self._begun.pop(call.id, None)
 
     async def end(self, finished: RunFinished) -> None:
-        self._flush()
-        run_id, now = self._run_id, time.time()
-        usage, session = finished.usage.model_dump_json(), self._conversation.id
+        now, usage = time.time(), finished.usage.model_dump_json()
 
-        def job(db: sqlite3.Connection) -> None:
-            db.execute(
+        def note(batch: Batch) -> None:
+            batch.db.execute(
                 "UPDATE run SET ended=?, stop_reason=?, error=?, usage=? WHERE id=?",
-                (now, finished.stop_reason, finished.error, usage, run_id),
+                (now, finished.stop_reason, finished.error, usage, batch.run),
             )
-            db.execute("UPDATE session SET updated=? WHERE id=?", (now, session))
+            batch.db.execute("UPDATE session SET updated=? WHERE id=?", (now, batch.session))
 
         self._ended = True
-        await outcome(self._writer.submit(job, durable=True))
-        self._check()
+        await self._written(note, durable=True)
 
     def release(self) -> None:
         if self._ended:
             return
         with suppress(JournalError):
             self.keep("end", 0)
-        self._flush()
-        run_id, now = self._run_id, time.time()
+        now = time.time()
 
-        def job(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE run SET ended=?, stop_reason='cancelled' WHERE id=?", (now, run_id))
+        def note(batch: Batch) -> None:
+            batch.db.execute("UPDATE run SET ended=?, stop_reason='cancelled' WHERE id=?", (now, batch.run))
 
-        self._writer.put(job)
+        self._notes.add(note)
 
     def heard(self, generated: "_Generated") -> None:
         """Keep what one call of the model brought."""
         self._generations += 1
-        number, run_id = self._generations, self._run_id
+        number = self._generations
         other = None if generated.same_as(self._sampling) else json.dumps(asdict(generated.sampling))
 
-        def job(db: sqlite3.Connection) -> None:
-            db.execute(
+        def note(batch: Batch) -> None:
+            batch.db.execute(
                 "INSERT INTO generation (run, number, prompt_tokens, seed, sampling, max_tokens, ids, texts, stop) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    run_id,
+                    batch.run,
                     number,
                     generated.prompt_tokens,
                     generated.sampling.seed,
@@ -221,40 +194,15 @@ class JournalRecorder(Recorder):
                 ),
             )
 
-        self._writer.put(job)
+        self._notes.add(note)
 
-    async def _begun(self, call: ToolCall, step: int, effect: Effect, state: str) -> None:
+    def _may_be_begun(self) -> bool:
+        """Whether a call may have begun and not ended; of an earlier run's that is not known here."""
+        return bool(self._begun) or self._calls_of != self._run_id
+
+    async def _written(self, note: Callable[[Batch], None], *, durable: bool = False) -> None:
+        await self._notes.written(note, durable=durable)
         self._check()
-        run_id, now = self._calls_of, time.time()
-        self._flush()
-
-        def job(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT OR REPLACE INTO call (run, id, step, name, effect, state, arguments, started) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (run_id, call.id, step, call.name, effect, state, put(db, _json(call.arguments)), now),
-            )
-
-        wait = effect == "once"
-        await self._written(job, wait=wait, durable=wait)
-
-    async def _written(self, job: Any, *, wait: bool, durable: bool = False) -> None:
-        if wait:
-            await outcome(self._writer.submit(job, durable=durable))
-            self._check()
-        else:
-            self._writer.put(job)
-
-    def _flush(self) -> None:
-        if not self._events:
-            return
-        events, self._events = self._events, []
-        run_id = self._run_id
-
-        def job(db: sqlite3.Connection) -> None:
-            db.execute("INSERT INTO event VALUES (?, ?, ?)", (run_id, events[0][1].seq, packed_lines(events)))
-
-        self._writer.put(job)
 
     def _check(self) -> None:
         if self._writer.faults != self._faults and self._writer.fault is not None:
@@ -263,38 +211,77 @@ class JournalRecorder(Recorder):
             raise self._writer.fault
 
 
-def append_entry(
-    db: sqlite3.Connection,
-    change: Change,
-    kind: str,
-    *,
-    session: str,
-    run: str,
-    step: int,
-    is_open: bool,
-    turns: str | None,
-    now: float,
-) -> None:
-    """Put a change behind what the session has, and make it the session's head."""
-    made = db.execute(
-        "INSERT INTO entry (parent, session, run, step, kind, same_messages, same_tokens, messages, tokens, open, "
-        "turns, time) SELECT head, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM session WHERE id=?",
-        (
-            session,
-            run,
-            step,
-            kind,
-            change.same_messages,
-            change.same_tokens,
-            put_messages(db, change.messages),
-            put_tokens(db, change.tokens),
-            is_open,
-            turns,
-            now,
-            session,
-        ),
-    )
-    db.execute("UPDATE session SET head=? WHERE id=?", (made.lastrowid, session))
+class _Intent:
+    """The note that a call is about to run, or waits for approval; nothing to write once it has come to its end."""
+
+    __slots__ = ("call", "effect", "run", "settled", "started", "state", "step")
+
+    def __init__(self, run: str, call: ToolCall, step: int, effect: Effect, state: str) -> None:
+        self.run = run
+        self.call = call
+        self.step = step
+        self.effect = effect
+        self.state = state
+        self.started = time.time()
+        self.settled = False
+
+    def __call__(self, batch: Batch) -> None:
+        if self.settled:
+            return
+        batch.db.execute(
+            "INSERT OR REPLACE INTO call (run, id, step, name, effect, state, arguments, started) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self.run,
+                self.call.id,
+                self.step,
+                self.call.name,
+                self.effect,
+                self.state,
+                put(batch.db, _json(self.call.arguments)),
+                self.started,
+            ),
+        )
+
+
+class _Settled:
+    """The note of what a call has come to."""
+
+    __slots__ = ("answer", "ended", "finished", "intent")
+
+    def __init__(self, intent: _Intent, answer: Message, finished: ToolCallFinished) -> None:
+        self.intent = intent
+        self.answer = answer
+        self.finished = finished
+        self.ended = time.time()
+
+    def __call__(self, batch: Batch) -> None:
+        db, intent, finished = batch.db, self.intent, self.finished
+        db.execute(
+            "INSERT INTO call (run, id, step, name, effect, state, arguments, answer, ok, seconds, started, "
+            "ended) VALUES (?, ?, ?, ?, ?, 'finished', ?, ?, ?, ?, ?, ?) ON CONFLICT (run, id) DO UPDATE SET "
+            "state='finished', answer=excluded.answer, ok=excluded.ok, seconds=excluded.seconds, "
+            "ended=excluded.ended",
+            (
+                intent.run,
+                intent.call.id,
+                intent.step,
+                intent.call.name,
+                intent.effect,
+                put(db, _json(intent.call.arguments)),
+                put_messages(db, [self.answer]),
+                finished.ok,
+                finished.seconds,
+                intent.started,
+                self.ended,
+            ),
+        )
+        for number, one in enumerate(finished.artifacts):
+            db.execute(
+                "INSERT OR REPLACE INTO artifact (run, call, number, name, mime, content) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (intent.run, intent.call.id, number, one.name, one.mime, put(db, one.data)),
+            )
 
 
 class _Generated:

@@ -10,7 +10,7 @@ from arriero.agent.pending import Fate, Mark, Pending
 from arriero.prompts import Message, ToolSpec
 from arriero.prompts.dialects import get_dialect
 
-from .contents import get, get_messages, get_tokens
+from .contents import Content, get, get_messages, get_tokens
 
 _FATES: dict[str, Fate] = {"intended": "unknown", "undecided": "undecided"}
 
@@ -83,7 +83,7 @@ def conversation_of(
     return conversation
 
 
-def setup_from(db: sqlite3.Connection, content: int) -> dict[str, Any]:
+def setup_from(db: sqlite3.Connection, content: Content) -> dict[str, Any]:
     """What ``setup_of`` wrote."""
     setup: dict[str, Any] = json.loads(get(db, content))
     return setup
