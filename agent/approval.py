@@ -1,10 +1,15 @@
 """Who may run a call: rules over what the call looks like, or a function that decides."""
 
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Literal
+
+from arriero.prompts import ToolCall
+from arriero.tools.threads import in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +70,36 @@ class ApprovalRules:
 
 def _whole(pattern: str) -> str:
     return pattern if "(" in pattern or pattern == "*" else f"{pattern}(*"
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """What a screen has against a text, for a person to decide.
+
+    It is asked as ``screen:PLACE`` with ``screen``, ``reason`` and ``text``, for a call also with ``tool`` and
+    ``arguments``. Neither rules about calls nor the approval of a call answer it.
+    """
+
+    place: str
+    screen: str
+    reason: str
+    text: str
+    call: ToolCall | None = None
+
+    async def put_to(self, approve: Approve | None) -> Answer:
+        """What the person says; None where nobody can be asked."""
+        while isinstance(approve, ApprovalRules):
+            approve = approve.ask
+        if approve is None:
+            return None
+        subject: dict[str, Any] = {"screen": self.screen, "reason": self.reason, "text": self.text}
+        if self.call is not None:
+            subject |= {"tool": self.call.name, "arguments": dict(self.call.arguments)}
+        return await answer_of(approve, f"screen:{self.place}", subject)
+
+
+async def answer_of(approve: Approve, name: str, arguments: dict[str, Any]) -> Answer:
+    """What ``approve`` says, whether or not it is ``async``; it raises what that raises."""
+    # The user's function may ask a person and block meanwhile; the loop must not.
+    answer = await in_thread(partial(approve, name, arguments), name="approve")
+    return await answer if inspect.isawaitable(answer) else answer

@@ -1,22 +1,19 @@
 """Serving one call: find the tool, check the arguments, run it within its limits, and say what came of it."""
 
 import asyncio
-import inspect
 import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from arriero.prompts import Message, ToolCall
 from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolResult
 from arriero.tools._results import whole_text
 from arriero.tools.arguments import argument_error, given
-from arriero.tools.threads import in_thread
 
-from .approval import Answer, ApprovalRules, Refused
+from .approval import Answer, ApprovalRules, Objection, Refused, answer_of
 from .approval import Approve as Approve
 from .cancellation import CancellationToken, Waits
 from .events import ArtifactRef
@@ -106,11 +103,11 @@ class Service:
 
 
 async def serve(
-    call: ToolCall, service: Service, *, refused: str | None = None, ask: str | None = None
+    call: ToolCall, service: Service, *, refused: str | None = None, objection: Objection | None = None
 ) -> AsyncGenerator[tuple[str, str] | Served, None]:
     """Run one call: pieces of its output as ``(stream, text)`` while it runs, then one Served. Never raises
     for a tool's fault; RunCancelled passes through after the tool was told to stop. ``refused`` is
-    what the model reads where the call must not run, ``ask`` a reason to have it approved, whatever the tool says.
+    what the model reads where the call must not run, ``objection`` what a screen wants to have decided before.
     """
     if refused is not None:
         yield Served(call, ToolResult(refused, error=True))
@@ -121,11 +118,11 @@ async def serve(
         call.id, deps=service.deps, tool_name=call.name, conversation_id=service.conversation_id
     )
     with Waits(service.cancel) as waits:
-        needed, served = _needed(call, tool, service, ask)
+        needed, served = _needed(call, tool, service, objection)
         while served is None:
             if needed is not None:
                 served = await _undecided(call, service, waits, needed)
-                context, needed = replace(context, approved=True), None
+                context, needed = replace(context, approved=context.approved or needed.approval), None
                 continue
             await waits.on(service.recorder.intend(call, service.step, tool.effect))
             timeout = tool.timeout or service.limits.tool_timeout
@@ -139,22 +136,31 @@ async def serve(
                 served = Served(call, running.result())
             except ApprovalRequired as why:
                 # Once it has been given, the tool runs from the start; it may not ask again.
-                needed, served = str(why), Served(call, told(why)) if context.approved else None
+                needed, served = _Needed(str(why)), Served(call, told(why)) if context.approved else None
     served.result = _shortened(served, service)
     served.seconds = time.monotonic() - started
     yield served
 
 
+class _Needed(NamedTuple):
+    """What has to be decided before a call runs: whether it is approved, and what a screen objects to."""
+
+    why: str
+    approval: bool = True
+    objection: Objection | None = None
+
+
 def _needed(
-    call: ToolCall, tool: Tool, service: Service, ask: str | None
-) -> tuple[str | None, Served | None]:
-    """Why the call needs approval before it runs, None if it needs none; what came of it if that cannot be told."""
+    call: ToolCall, tool: Tool, service: Service, objection: Objection | None
+) -> tuple[_Needed | None, Served | None]:
+    """What the call needs before it runs, None if it needs nothing; what came of it if that cannot be told."""
     try:
-        if ask is not None or _asks(call, tool, service):
-            return ask or "", None
+        asks = _asks(call, tool, service)
     except Exception as error:
         return None, Served(call, told(error))
-    return _UNKNOWN_WHY if _is_unknown(call, service) else None, None
+    if asks or objection is not None:
+        return _Needed(objection.reason if objection else "", asks, objection), None
+    return _Needed(_UNKNOWN_WHY) if _is_unknown(call, service) else None, None
 
 
 def _asks(call: ToolCall, tool: Tool, service: Service) -> bool:
@@ -168,11 +174,11 @@ def _is_unknown(call: ToolCall, service: Service) -> bool:
     return call.id in service.unknown and service.tools[call.name].effect == "once"
 
 
-async def _undecided(call: ToolCall, service: Service, waits: Waits, why: str) -> Served | None:
+async def _undecided(call: ToolCall, service: Service, waits: Waits, needed: _Needed) -> Served | None:
     """Have the call approved; None if it may run."""
     unknown = _is_unknown(call, service)
     # In a task of its own, since the user's function need not listen to being cancelled.
-    asking = asyncio.create_task(_decision(call, service, unknown=unknown))
+    asking = asyncio.create_task(_decision(call, service, needed, unknown=unknown))
     try:
         await waits.on(asyncio.wait([asking]))
     finally:
@@ -189,14 +195,14 @@ async def _undecided(call: ToolCall, service: Service, waits: Waits, why: str) -
     if decision is None:
         if not unknown:
             await service.recorder.suspend(call, service.step, service.tools[call.name].effect)
-        text = _WAITING.format(name=call.name, why=f": {why}" if why else "")
-        return Served(call, ToolResult(text, error=True), undecided=True, why=why)
+        text = _WAITING.format(name=call.name, why=f": {needed.why}" if needed.why else "")
+        return Served(call, ToolResult(text, error=True), undecided=True, why=needed.why)
     said = f" and said why: {decision.reason}" if isinstance(decision, Refused) else "."
     text = (_UNKNOWN if unknown else _REFUSED).format(name=call.name, why=said)
     return Served(call, ToolResult(text, error=True))
 
 
-async def _decision(call: ToolCall, service: Service, *, unknown: bool) -> Answer:
+async def _decision(call: ToolCall, service: Service, needed: _Needed, *, unknown: bool) -> Answer:
     approve = service.approve
     if isinstance(approve, ApprovalRules) and approve.decide(call.name, call.arguments) == "deny":
         return False
@@ -206,9 +212,8 @@ async def _decision(call: ToolCall, service: Service, *, unknown: bool) -> Answe
         # Whoever lets such calls run in general has not said that this one may happen twice.
         return None
     BUDGET.set(service.budget)
-    # The user's function may ask a person and block meanwhile; the loop must not.
-    answer = await in_thread(partial(approve, call.name, dict(call.arguments)), name="approve")
-    return await answer if inspect.isawaitable(answer) else answer
+    approved = await answer_of(approve, call.name, dict(call.arguments)) if needed.approval else True
+    return await needed.objection.put_to(approve) if approved and needed.objection else approved
 
 
 def _shortened(served: Served, service: Service) -> ToolResult:

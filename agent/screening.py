@@ -1,7 +1,6 @@
 """The screens of a run: what they are given at each place, and what follows from what they say."""
 
 import asyncio
-import inspect
 import json
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +12,8 @@ from arriero.safety.base import Attachment, Place, ScreenInput
 from arriero.safety.pipeline import Checked, Outcome, Pipeline
 from arriero.safety.stream import ScreenedText
 from arriero.tools import Tool, ToolResult
-from arriero.tools.threads import in_thread
 
-from .approval import ApprovalRules, Approve
+from .approval import Approve, Objection, shown_call
 from .backends import Model
 from .cancellation import CancellationToken
 from .conversation import Conversation
@@ -144,6 +142,14 @@ class Screening:
         place: Place = outcome.checks[0].place
         return self.pipeline.policy.text(place, call.name)
 
+    def objection(self, call: ToolCall, outcome: Outcome) -> Objection | None:
+        """What somebody has to decide before the call runs; None where no screen wants that."""
+        if outcome.action != "ask":
+            return None
+        place: Place = outcome.checks[0].place
+        text = outcome.text if place == "code" else shown_call(call.name, call.arguments)
+        return Objection(place, outcome.screen, outcome.reason, text, call)
+
     def retry(self, outcomes: Sequence[Outcome]) -> str | None:
         """Why the model shall write its calls anew; None where it shall not, or has done so too often."""
         wanted = next((outcome for outcome in outcomes if outcome.action == "retry"), None)
@@ -185,14 +191,8 @@ class Screening:
 
     async def _allowed(self, given: ScreenInput, outcome: Outcome) -> bool:
         """Whether a person lets a text pass; without one, it does not."""
-        # Rules are about calls; what a screen has found is for a person to judge.
-        approve = self.approve.ask if isinstance(self.approve, ApprovalRules) else self.approve
-        if approve is None:
-            return False
-        subject = {"screen": outcome.screen, "reason": outcome.reason, "text": outcome.text}
-        asking = in_thread(partial(approve, f"screen:{given.place}", subject), name="approve")
-        answer = await self.cancel.guard(asking)
-        return bool(await self.cancel.guard(answer) if inspect.isawaitable(answer) else answer)
+        objection = Objection(given.place, outcome.screen, outcome.reason, outcome.text)
+        return bool(await self.cancel.guard(objection.put_to(self.approve)))
 
     def _read_ahead(self, model: Model) -> "asyncio.Task[None] | None":
         """Let the model read the prompt while slow screens think; whether that fails does not matter, since

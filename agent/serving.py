@@ -74,10 +74,10 @@ class Serving:
         if refused is None:
             yield run.event(ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments)
         self._begun = call.id
-        ask = screened.reason if screened.action == "ask" else None
+        objection = run.screening.objection(call, screened)
         unfit = self._unfit.get(call.id)
         told = refused or (f"Error: {unfit.reason}" if unfit else None)
-        async with aclosing(serve(call, self._service, refused=told, ask=ask)) as pieces:
+        async with aclosing(serve(call, self._service, refused=told, objection=objection)) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, Served):
                     yield run.event(ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=piece[1])

@@ -246,6 +246,9 @@ def combined(given: ScreenInput, checks: list[Checked]) -> Outcome:
     text = given.text
     action = worst.action
     reason = worst.verdict.reason
+    if action == "ask":  # whoever decides has to know all that is against it
+        reasons = (check.verdict.reason for check in checks if check.action == "ask")
+        reason = "; ".join(dict.fromkeys(filter(None, reasons)))
     if action == "replace":
         wanted = {check.verdict.replacement for check in checks if check.action == "replace"}
         replacement = wanted.pop()

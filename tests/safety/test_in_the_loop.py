@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from arriero.agent import Agent, CancellationToken, Limits, RunResult
+from arriero.agent import Agent, CancellationToken, Limits
 from arriero.agent.backends import FunctionModel, ModelError, Sampling, ScriptedModel, Token
 from arriero.agent.events import (
-    Event,
     GuardrailChecked,
     ModelRetried,
     RunFinished,
@@ -23,82 +22,10 @@ from arriero.agent.events import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from arriero.safety.base import ALLOW, Check, Place, ScreenInput, Verdict
+from arriero.safety.base import ALLOW, ScreenInput, Verdict
 from arriero.safety.policy import REFUSED, Policy, Rule, Streaming
-from arriero.tools import tool
 
-CALL = '{"name": "send", "parameters": {"text": "hello"}}<|eom_id|>'
-CODE = "<|python_tag|>print(1)<|eom_id|>"
-
-
-def flagging(word: str, action: Any = "block", **fields: Any) -> Check:
-    """A guard that flags every text with a word in it."""
-
-    async def check(given: ScreenInput) -> Verdict:
-        if word not in given.text:
-            return ALLOW
-        return Verdict(action, score=1.0, categories=("S1",), reason=f"it says {word}", **fields)
-
-    return check
-
-
-def policy(screen: Any, *places: Place, **rule: Any) -> Policy:
-    return Policy.model_validate(
-        {"screens": {"guard": screen}, **{place: {"guard": Rule(**rule)} for place in places}}
-    )
-
-
-class Sender:
-    """A tool that counts what it has done."""
-
-    def __init__(self, answer: str = "sent") -> None:
-        self.sent: list[str] = []
-        self.answer = answer
-
-    @property
-    def tool(self) -> Any:
-        @tool
-        def send(text: str) -> str:
-            """Send a text.
-
-            Args:
-                text: what to send
-            """
-            self.sent.append(text)
-            return self.answer
-
-        return send
-
-
-def run(model: FunctionModel, guards: Policy, **options: Any) -> tuple[RunResult, list[Event]]:
-    with Agent(model, guards=guards, **options) as agent:
-        conversation = agent.conversation()
-        events = list(agent.stream_sync("hello", conversation=conversation))
-        end = events[-1]
-        assert isinstance(end, RunFinished)
-        assert [event.seq for event in events] == list(range(1, len(events) + 1))
-        result = RunResult(
-            end.output,
-            tuple(conversation.messages),
-            end.new_messages,
-            end.usage,
-            end.stop_reason,
-            end.run_id,
-            end.error,
-        )
-        # The transcript holds what the messages hold, and nothing besides.
-        transcript = model.detokenize(conversation.tokens)
-        for message in conversation.messages:
-            assert message.content in transcript
-        return result, events
-
-
-def shown(events: Sequence[Event]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
-
-
-def checked(events: Sequence[Event]) -> list[tuple[str, str]]:
-    return [(event.place, event.action) for event in events if isinstance(event, GuardrailChecked)]
+from .loop import CALL, Sender, checked, flagging, policy, run, shown
 
 
 def never(given: ScreenInput) -> Verdict:
@@ -313,24 +240,6 @@ def test_a_call_that_stays_bad_is_refused_in_the_end() -> None:
     result, events = run(model, policy(flagging("hello", "retry"), "tool_call"), tools=[sender.tool])
     assert (sender.sent, result.output) == ([], "I give up.")
     assert sum(isinstance(event, ModelRetried) for event in events) == 2
-
-
-@pytest.mark.parametrize(
-    ("answer", "sent", "reason"), [(True, 1, "final"), (False, 0, "final"), (None, 0, "approval")]
-)
-def test_a_call_is_asked_for_as_one_that_needs_approval(answer: bool | None, sent: int, reason: str) -> None:
-    sender = Sender()
-    asked: list[str] = []
-
-    def approve(name: str, arguments: dict[str, Any]) -> bool | None:
-        asked.append(name)
-        return answer
-
-    model = ScriptedModel([CALL, "Done.<|eot_id|>"])
-    result, _ = run(
-        model, policy(flagging("hello", "ask"), "tool_call"), tools=[sender.tool], approve=approve
-    )
-    assert (len(sender.sent), result.stop_reason, asked) == (sent, reason, ["send"])
 
 
 def test_calls_are_shown_while_they_are_written_only_where_screens_answer_at_once() -> None:

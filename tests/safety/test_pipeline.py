@@ -87,6 +87,15 @@ def test_the_strictest_answer_counts() -> None:
     assert [check.action for check in outcome.checks] == ["replace", "ask", "allow"]
 
 
+def test_whoever_is_asked_hears_of_everything_that_screens_object_to() -> None:
+    reasons = ("an address", "a copy", "an address")
+    answers = {
+        str(number): (lambda given, reason=reason: Verdict("ask", reason=reason))
+        for number, reason in enumerate(reasons)
+    }
+    assert asked(Policy(screens=answers, input=list(answers))).reason == "an address; a copy"
+
+
 def test_a_replacement_takes_the_place_of_the_text() -> None:
     outcome = asked(with_screen(lambda given: Verdict("replace", replacement="hi")))
     assert (outcome.action, outcome.text) == ("replace", "hi")
