@@ -207,4 +207,4 @@ def _why(tool: Tool | None) -> str:
         if tool.approval != "always":
             asked = "its server does not say that it only reads"
         return f"{described}The MCP server {tool.server.name} offers it, and {asked}."
-    return f"{described}The tool asks for approval of calls like this one, or a screen does."
+    return f"{described}The tool asks for approval of calls like this one."
