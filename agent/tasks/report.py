@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from jinja2 import Environment, PackageLoader
 
+from ..drawing import STYLE, drawing
 from .records import ARTIFACTS, Done, Records, write_whole
 from .task import Task
 
@@ -24,9 +25,10 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def write_html(task: Task, records: Records, rows: Sequence[Done], missing: int) -> None:
     """One file that opens anywhere: every row with its prompts, calls, checks, verdicts, times and plots."""
     environment = Environment(loader=PackageLoader("arriero.agent.tasks", "."), autoescape=True)
-    environment.filters["shown"] = _shown
+    environment.filters |= {"shown": _shown, "drawing": drawing}
     page = environment.get_template("report.html").generate(
         task=task,
+        style=STYLE,
         count=len(rows),
         records=records.read(rows),
         missing=missing,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..events import Usage
+from ..timeline import Timeline
 
 Status = Literal["ok", "failed", "limit", "blocked", "error", "cancelled", "skipped"]
 
@@ -44,6 +45,8 @@ class Attempt(_Frozen):
     verdicts: tuple[str, ...] = ()
     """What screens said, where they did not just let pass."""
     usage: Usage = Usage()
+    timeline: Timeline = Timeline()
+    """Where the time went."""
 
 
 class StepResult(_Frozen):

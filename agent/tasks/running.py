@@ -17,8 +17,19 @@ from ..approval import ApprovalRules, Decision
 from ..backends import Model, Sampling
 from ..cancellation import CancellationToken
 from ..conversation import Conversation
-from ..events import Event, GuardrailChecked, RunFinished, ToolCallFinished, ToolCallStarted, Usage
+from ..events import (
+    Event,
+    GuardrailChecked,
+    RunFinished,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallFinished,
+    ToolCallStarted,
+    ToolOutputDelta,
+    Usage,
+)
 from ..limits import Limits
+from ..timeline import Timeline
 from .answering import answering
 from .checking import Judge, read_output
 from .errors import TaskError
@@ -45,6 +56,7 @@ _STATUS: dict[str, Status] = {
 }  # fmt: skip
 _SCHEMA = "\n\nAnswer with JSON only, that fits this JSON schema:\n"
 _FEEDBACK = "Your answer was not accepted: {why}. Answer again."
+_MANY = (TextDelta, ToolCallDelta, ToolOutputDelta)
 _DECISIONS: dict[str, Decision] = {"always": "allow", "never": "deny"}
 
 
@@ -92,10 +104,13 @@ class _Heard:
     calls: list[CallRecord] = field(default_factory=list)
     verdicts: list[str] = field(default_factory=list)
     arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    happened: list[tuple[float, Event]] = field(default_factory=list)
     steps: int = 0
     end: RunFinished | None = None
 
     def note(self, event: Event) -> None:
+        if not isinstance(event, _MANY):
+            self.happened.append((time.monotonic(), event))
         match event:
             case ToolCallStarted():
                 self.arguments[event.call_id] = event.arguments
@@ -266,6 +281,7 @@ class TaskRun:
             error=end.error,
             verdicts=tuple(heard.verdicts),
             usage=end.usage,
+            timeline=Timeline.of(heard.happened),
         )
         status = _STATUS[end.stop_reason]
         result = StepResult(id=step.id, status=status, output=end.output, text=end.output, error=end.error)

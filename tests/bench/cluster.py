@@ -1,10 +1,9 @@
 """Whether a batch on a Ray cluster comes to the same as on one machine, when a machine is lost in the middle.
 
-    python tests/bench/cluster.py [--rows 30] [--nodes 3] [--engine function|server]
+    python tests/bench/cluster.py [--rows 30] [--nodes 3]
 
 Starts a cluster of several raylets on this machine, one CPU each, and runs rows on it with a tool whose effect is
 ``once``; when a third of them is done, one raylet and everything on it is killed. Then the same rows on one machine.
-With ``--engine server`` the model is an HTTP server (vLLM's interface, on loopback) instead of one in each process.
 Holds when every row has one result, results are the same set, and no payment was made twice. Needs the extra ``ray``.
 The last line is one JSON object.
 """
@@ -13,12 +12,15 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from arriero import FunctionModel, Tool, tool
 from arriero.agent.tasks import Task
@@ -32,17 +34,21 @@ tools: [pay]
 steps:
   - {id: pay, prompt: "pay {{ inputs.n }}", check: [{tool_called: pay}]}
 """
+# A machine that has much else to do is slow to start raylets; one that is slow is not lost.
+for _name in ("worker_register_timeout_seconds", "raylet_start_wait_time_s"):
+    os.environ.setdefault(f"RAY_{_name}", "300")
+T = TypeVar("T")
 STORE = 80 << 20  # bytes of each raylet's object store
 
 
 def paying(paid: Path) -> dict[str, Tool]:
     @tool
-    async def pay(sum: int) -> str:
+    async def pay(amount: int) -> str:
         """Pay."""
         with paid.open("a") as file:  # one machine, so one file for all
-            file.write(f"{sum}\n")
+            file.write(f"{amount}\n")
         await asyncio.sleep(0.1)
-        return f"paid {sum}"
+        return f"paid {amount}"
 
     return {"pay": pay}
 
@@ -51,7 +57,7 @@ def answer(prompt: str) -> str:
     n = prompt.rpartition("pay ")[2].partition("<")[0]
     if "<|start_header_id|>ipython" in prompt:
         return f"Paid {n}.<|eot_id|>"
-    return f'{{"name": "pay", "parameters": {{"sum": {n}}}}}<|eom_id|>'
+    return f'{{"name": "pay", "parameters": {{"amount": {n}}}}}<|eom_id|>'
 
 
 async def slowly(prompt: str) -> str:
@@ -64,6 +70,14 @@ def place(paid: Path) -> Workplace:
     return Workplace(FunctionModel(slowly), paying(paid), "off")
 
 
+def patiently(start: Callable[[], T]) -> T:
+    """What starts at the third try at the latest: on a busy machine a raylet may not be up in the 30 s it has."""
+    for _ in range(2):
+        with suppress(Exception):
+            return start()
+    return start()
+
+
 def on_the_cluster(task: Task, rows: Path, folder: Path, nodes: int) -> dict[str, Any]:
     """The batch on raylets of which one is killed; where rows ran, and how long a loss took to be seen."""
     import ray
@@ -71,9 +85,11 @@ def on_the_cluster(task: Task, rows: Path, folder: Path, nodes: int) -> dict[str
 
     from arriero.agent.tasks.cluster import Cluster, run_on_ray
 
-    head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
-    raylets = Raylets(initialize_head=True, head_node_args=head)
-    others = [raylets.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(nodes - 1)]
+    raylets = Raylets()
+    added = [
+        patiently(partial(raylets.add_node, num_cpus=1, object_store_memory=STORE)) for _ in range(nodes)
+    ]
+    others = added[1:]
     ray.init(address=raylets.address, log_to_driver=False, logging_level=logging.ERROR)
     notices: list[str] = []
     killed = 0.0
@@ -88,10 +104,10 @@ def on_the_cluster(task: Task, rows: Path, folder: Path, nodes: int) -> dict[str
         plan = Plan(rows, folder / "cluster", on_progress=on_progress)
         opening = partial(place, folder / "paid-cluster")
         started = time.monotonic()
-        result = asyncio.run(
-            run_on_ray(task, plan, opening, Cluster(jobs=2), on_notice=notices.append)
+        result = asyncio.run(run_on_ray(task, plan, opening, Cluster(jobs=2), on_notice=notices.append))
+        print(
+            f"{result.total} rows on {nodes} raylets: {dict(result.statuses)}; {time.monotonic() - started:.0f} s"
         )
-        print(f"{result.total} rows on {nodes} raylets: {dict(result.statuses)}; {time.monotonic() - started:.0f} s")
         for notice in notices:
             print(f"  {notice}")
     finally:
@@ -123,7 +139,13 @@ def main() -> None:
         figures = on_the_cluster(task, rows, folder, options.nodes)
         asyncio.run(
             run_batch(
-                task, rows, folder / "here", FunctionModel(slowly), jobs=8, tools=paying(folder / "paid-here"), guards="off"
+                task,
+                rows,
+                folder / "here",
+                FunctionModel(slowly),
+                jobs=8,
+                tools=paying(folder / "paid-here"),
+                guards="off",
             )
         )
         here, cluster = outputs(folder / "here"), outputs(folder / "cluster")

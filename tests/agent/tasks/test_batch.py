@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,12 +222,27 @@ def test_the_report_shows_everything_and_runs_nothing(tmp_path: Path) -> None:
     assert 'src="data:image/png;base64,' in page
     assert "does not contain zzz" in page
     assert re.search(r'(src|href)="(?!data:)', page) is None
+    assert "<svg" in page
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
     assert not (tmp_path / "up").exists()
     (case,) = ElementTree.fromstring((out / "junit.xml").read_text())
     failure = case.find("failure")
     assert failure is not None
     assert "does not contain zzz" in str(failure.get("message"))
+
+
+def test_a_browser_shows_the_report_without_a_server_or_complaints(rows: Path, tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("there is no Chromium here")
+    batch(rows, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").as_uri()
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+    shown = subprocess.run([browser, *options, page], capture_output=True, text=True, timeout=120)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count('<details class="row"') == 10
+    assert "<svg" in shown.stdout
+    assert not re.search(r"CONSOLE|Refused to|ERR_", shown.stderr)
 
 
 @pytest.mark.parametrize(
