@@ -9,18 +9,22 @@ from pathlib import Path
 import pytest
 
 import arriero
-from arriero.agent.backends import ContextOverflow, Model, ModelError, Sampling, Token
+from arriero.agent.backends import Constraint, ContextOverflow, Model, ModelError, Sampling, Token
 from arriero.agent.backends.llama_cpp import LlamaCppModel
-from arriero.prompts import Segment
+from arriero.prompts import Segment, ToolSpec
+from arriero.prompts.parser import parse
 
 from .tiny_gguf import CONTROL, write_tiny_gguf
 
 GREEDY = Sampling(temperature=0)
 
 
-def generate(model: Model, tokens: list[int], count: int | None = None) -> list[Token]:
+def generate(
+    model: Model, tokens: list[int], count: int | None = None, constraint: Constraint | None = None
+) -> list[Token]:
     async def main() -> list[Token]:
-        return [token async for token in model.generate(tokens, GREEDY, max_tokens=count)]
+        stream = model.generate(tokens, GREEDY, max_tokens=count, constraint=constraint)
+        return [token async for token in stream]
 
     return asyncio.run(main())
 
@@ -57,6 +61,22 @@ def test_the_context_ends_inside_a_message(scripted: Path) -> None:
     with pytest.raises(ContextOverflow, match="shorten the conversation or give the model a larger context"):
         generate(model, [ord("z")] * 302)
     assert len(generate(model, [ord("a")])) == 2
+    model.engine.close()
+
+
+def test_the_context_ends_inside_a_call(tiny: Path) -> None:
+    text = {"type": "string", "minLength": 500}
+    spec = ToolSpec(
+        name="note",
+        parameters={"type": "object", "properties": {"text": text}, "required": ["text"]},
+    )
+    model = LlamaCppModel(tiny, n_ctx=200, n_threads=1)
+    tokens = generate(model, [1] * 60, constraint=Constraint((spec,), required=True))
+    written = "".join(token.text for token in tokens)
+    assert (len(tokens), tokens[-1].stop) == (141, None)
+    assert "note" in written
+    assert not parse(written, (spec,)).calls  # what is not complete is never run
+    assert len(generate(model, [1] * 60, 3)) == 3
     model.engine.close()
 
 
