@@ -187,7 +187,7 @@ class Chat:
             parts.append(f"{self.speed:.0f} tok/s")
         parts += [f"tools {len(self.session.offered)}", f"safety {neutral(self.session.guards.policy.name)}"]
         while len(parts) > 1 and len(dot.join(parts)) >= self.terminal.width:
-            parts.pop()
+            parts.pop(-1 if len(parts) > 2 else 0)  # how full the context is stays longest
         return dot.join(parts)
 
     def _command(self, text: str) -> None:

@@ -88,7 +88,7 @@ def _unwrapped(text: str) -> str:
 
 def _ready(text: str) -> bool:
     lines = [line for line in text.split("\n") if line.strip()]
-    return len(lines) > 1 and " ctx" in lines[-1] and lines[-2].strip() in ("›", ">")
+    return len(lines) > 1 and "ctx " in lines[-1] and lines[-2].strip() in ("›", ">")
 
 
 @pytest.fixture

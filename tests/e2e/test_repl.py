@@ -1,6 +1,12 @@
 """The conversation in a real pseudo-terminal, with its screen."""
 
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -10,6 +16,7 @@ import pytest
 
 from arriero.tools.python import Sandbox
 
+PATIENCE = 30.0
 BOOT = 120.0  # seconds for a kernel to start, on a machine that is busy
 Open = Callable[..., Any]
 
@@ -134,7 +141,48 @@ def test_a_narrow_window_loses_nothing(columns: int, window: Open, script: Calla
     one.enter("go")
     text = one.prompt_after("End.")
     assert "This answer goes on for some time, so that it has to be wrapped." in " ".join(text.split())
+    one.enter("/help")
+    text = one.prompt_after("Ctrl-D leaves")
+    assert "/export FORM [FILE]" in " ".join(text.split())
+    one.enter("/context")
+    one.prompt_after("free")
+    one.enter("/sessions")
+    text = one.prompt_after("› ")
     assert all(len(line) <= columns for line in text.split("\n"))
+    assert "  ctx" not in lines_of(text)[-1]
+
+
+def test_in_tmux_over_a_small_pane(environment: dict[str, str], script: Callable[..., str]) -> None:
+    tmux = shutil.which("tmux")
+    if tmux is None:
+        pytest.skip("tmux is not installed")
+    model = script(LONG)
+    server = [tmux, "-L", f"arriero-{os.getpid()}", "-f", "/dev/null"]
+
+    def screen(expected: str) -> str:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            text = subprocess.run([*server, "capture-pane", "-p"], capture_output=True, text=True).stdout
+            if expected in " ".join(text.split()):
+                return text
+            time.sleep(0.1)
+        pytest.fail(f"waited in vain for {expected!r}:\n{text}")
+
+    command = shlex.join([sys.executable, "-m", "arriero", "--no-tools", "-m", model])
+    try:
+        subprocess.run(
+            [*server, "new-session", "-d", "-x", "50", "-y", "30", command], env=environment, check=True
+        )
+        screen("/help shows")
+        subprocess.run([*server, "send-keys", "go", "Enter"], check=True)
+        text = screen("End.")
+        assert " • one" in text
+        assert "**" not in text
+        subprocess.run([*server, "resize-window", "-x", "30", "-y", "30"], check=True)
+        subprocess.run([*server, "send-keys", "/context", "Enter"], check=True)
+        assert "free" in screen("tokens █ instructions")
+    finally:
+        subprocess.run([*server, "kill-server"], check=False, stderr=subprocess.DEVNULL)
 
 
 def test_without_colour_nothing_is_coloured(window: Open, script: Callable[..., str]) -> None:
@@ -147,19 +195,34 @@ def test_without_colour_nothing_is_coloured(window: Open, script: Callable[..., 
 
 @pytest.mark.parametrize(
     ("options", "environment"),
-    [([], {"TERM": "dumb"}), (["--plain"], {}), ([], {"PYTHONIOENCODING": "ascii"})],
-    ids=["dumb", "plain", "ascii"],
+    [
+        ([], {"TERM": "dumb"}),
+        (["--plain"], {}),
+        ([], {"PYTHONIOENCODING": "ascii"}),
+        ([], {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "NO_COLOR": "1"}),
+    ],
+    ids=["dumb", "plain", "ascii", "C"],
 )
 def test_where_markdown_cannot_be_drawn_its_source_is_shown(
     options: list[str], environment: dict[str, str], window: Open, script: Callable[..., str]
 ) -> None:
-    one = window("--no-tools", *options, "-m", script("**Bold** and - dash.", "More."), **environment)
+    one = window("--no-tools", *options, "-m", script("**Bold** and - dash… 漢", "More."), **environment)
     one.wait_for("/help shows")
     one.wait_for(lambda text: lines_of(text)[-1].startswith((">", "›")) or "ctx" in lines_of(text)[-1])
     one.enter("go")
-    one.wait_for("**Bold** and - dash.")
+    one.wait_for("**Bold** and - dash")
+    one.enter("/context")
+    one.wait_for("free")
     one.enter("/quit")
     assert one.wait_end() == 0
+    if one.raw.isascii():
+        assert "dash... ?" in one.text
+        assert "\nisf" not in one.text
+        assert "i instructions" in one.text
+    else:
+        assert "PYTHONIOENCODING" not in environment
+        assert "dash… 漢" in " ".join(one.text.split())
+    assert "go on with this conversation: arriero --session " in one.text
 
 
 @pytest.mark.parametrize("arguments", [["--no-tools", "-m", "/nowhere.gguf"]])
