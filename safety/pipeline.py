@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from .base import ACTIONS, Action, Check, Place, Screen, ScreenError, ScreenInput, Verdict
@@ -48,6 +48,9 @@ class Outcome:
     reason: str = ""
     hold: int = 0
     failed: bool = False
+
+
+Rules = Mapping[str, Rule]
 
 
 @dataclass(slots=True)
@@ -92,7 +95,7 @@ class Pipeline:
         self._given = {name: as_screen(name, screen) for name, screen in policy.screens.items()}
         self._made = {name: _Made() for name in FACTORIES}
         self._ready: set[tuple[str, Place]] = set()
-        self._at_once: dict[Place, tuple[tuple[str, Rule], ...]] = {}
+        self._parted: dict[Place, tuple[Rules, Rules]] = {}
 
     def stands(self, place: Place) -> bool:
         """Whether anything is screened there."""
@@ -100,31 +103,43 @@ class Pipeline:
 
     def instant(self, place: Place) -> bool:
         """Whether all screens of a place answer at once."""
-        return all(self.is_instant(name) for name in self.policy.rules(place))
+        return not self.parted(place)[1]
 
-    def is_instant(self, name: str) -> bool:
-        """Whether a screen answers at once; one that is not made yet does not."""
+    def parted(self, place: Place) -> tuple[Rules, Rules]:
+        """The rules of the screens that answer at once, and those of the others.
+
+        A screen that is not made yet is one of the others, and stays one: each is asked as one or the other.
+        """
+        if place not in self._parted:
+            rules = self.policy.rules(place)
+            quick = [name for name in rules if self._answers_at_once(name)]
+            self._parted[place] = (
+                {name: rules[name] for name in quick},
+                {name: rule for name, rule in rules.items() if name not in quick},
+            )
+        return self._parted[place]
+
+    def _answers_at_once(self, name: str) -> bool:
         screen = self._given.get(name) or self._built_in(name)
         return bool(getattr(screen, "instant", False))
 
     async def check(self, given: ScreenInput, *, slow_only: bool = False) -> Outcome:
         """Ask every screen of the place and wait for all; never raises but when it is cancelled.
 
-        ``slow_only`` leaves out those that answer at once (see ``check_at_once``).
+        Those that answer at once come first: what they replace, the others read as it may pass. ``slow_only``
+        leaves them out (see ``check_at_once``).
         """
-        rules = self.policy.rules(given.place)
-        if slow_only:
-            rules = {name: rule for name, rule in rules.items() if not self.is_instant(name)}
-        return combined(given, await self._ask_all(given, rules))
+        first = Outcome("allow", given.text) if slow_only else await self.check_at_once(given)
+        slow = self.parted(given.place)[1]
+        if not slow:
+            return first
+        seen = replace(given, text=first.text) if first.action == "replace" else given
+        return joined(given, first, combined(seen, await self._ask_all(seen, slow)))
 
     async def check_at_once(self, given: ScreenInput) -> Outcome:
         """Ask the screens of the place that answer at once."""
-        rules = self._at_once.get(given.place)
-        if rules is None:
-            named = self.policy.rules(given.place).items()
-            rules = tuple((name, rule) for name, rule in named if self.is_instant(name))
-            self._at_once[given.place] = rules
-        return combined(given, [await self._ask_at_once(name, rule, given) for name, rule in rules])
+        quick = self.parted(given.place)[0].items()
+        return combined(given, [await self._ask_at_once(name, rule, given) for name, rule in quick])
 
     async def aclose(self) -> None:
         """Free the screens that were made here; it is safe to call twice."""
@@ -134,19 +149,12 @@ class Pipeline:
             if close is not None:
                 await close()
 
-    async def _ask_all(self, given: ScreenInput, rules: Mapping[str, Rule]) -> list[Checked]:
-        slow = {
-            name: asyncio.create_task(self._ask(name, rule, given))
-            for name, rule in rules.items()
-            if not self.is_instant(name)
-        }
+    async def _ask_all(self, given: ScreenInput, rules: Rules) -> list[Checked]:
+        tasks = [asyncio.create_task(self._ask(name, rule, given)) for name, rule in rules.items()]
         try:
-            checks = {}
-            for name, rule in rules.items():
-                checks[name] = await (slow[name] if name in slow else self._ask_at_once(name, rule, given))
-            return list(checks.values())
+            return [await task for task in tasks]
         finally:
-            for task in slow.values():
+            for task in tasks:
                 task.cancel()
 
     async def _ask_at_once(self, name: str, rule: Rule, given: ScreenInput) -> Checked:
@@ -257,6 +265,19 @@ def combined(given: ScreenInput, checks: list[Checked]) -> Outcome:
         else:
             text = replacement
     return Outcome(action, text, tuple(checks), worst.screen, reason, hold, worst.failed)
+
+
+def joined(given: ScreenInput, first: Outcome, then: Outcome) -> Outcome:
+    """One outcome of two: of the screens that answer at once, and of those that have read what these let pass."""
+    worst = max(first, then, key=lambda outcome: (ACTIONS.index(outcome.action), outcome.failed))
+    both = first.action == then.action and worst.action in ("ask", "replace")
+    return replace(
+        worst,
+        text=then.text if worst.action in ("allow", "replace") else given.text,
+        checks=(*first.checks, *then.checks),
+        reason="; ".join(filter(None, (first.reason, then.reason))) if both else worst.reason,
+        hold=max(first.hold, then.hold),
+    )
 
 
 async def _contained(screen: Screen, given: ScreenInput) -> Verdict:

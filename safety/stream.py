@@ -28,9 +28,7 @@ class ScreenedText:
         self._pipeline = pipeline
         self._given = given
         self._ask = ask
-        names = pipeline.policy.rules(given.place)
-        self._instant = any(pipeline.is_instant(name) for name in names)
-        self._slow = any(not pipeline.is_instant(name) for name in names)
+        self._instant, self._slow = map(bool, pipeline.parted(given.place))
         self._written = ""
         self._passed = 0  # characters of what was written that instant screens are done with
         self._asked_at = 0

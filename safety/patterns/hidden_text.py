@@ -30,3 +30,12 @@ def hidden_text(text: str, start: int = 0) -> list[tuple[int, int]]:
     if _DIRECTION.search(text, start) and not _RIGHT_TO_LEFT.search(text):
         found += [match.span() for match in _DIRECTION.finditer(text, start)]
     return sorted(found)
+
+
+def without_hidden_text(text: str) -> str:
+    """The text without the characters that hide something."""
+    kept, position = [], 0
+    for start, end in hidden_text(text):
+        kept.append(text[position:start])
+        position = max(position, end)
+    return "".join([*kept, text[position:]])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..attachments import readable
 from ..base import Place, ScreenError, ScreenInput, Verdict
+from ..patterns.hidden_text import without_hidden_text
 from ..self_test import Canary, Proof, SelfTest
 from ..settings import made_from
 from ..threads import in_daemon
@@ -65,9 +66,9 @@ class PromptGuard:
 
     ``threshold`` is on probabilities at ``temperature``. ``spaces`` says how texts are read: ``respaced`` puts
     spaces only between words, as Meta's code does, ``as_is`` leaves them, ``both`` takes the higher score of the
-    two at twice the cost. ``overlap`` is in tokens: an attack of up to that length is read whole. ``threads``
-    defaults to what ONNX Runtime chooses. Attachments of text are judged with the text; others it cannot read,
-    and says so in the reason.
+    two at twice the cost. A text in which characters hide is read without them, too. ``overlap`` is in tokens: an
+    attack of up to that length is read whole. ``threads`` defaults to what ONNX Runtime chooses. Attachments of
+    text are judged with the text; others it cannot read, and says so in the reason.
 
     The constructor raises ScreenError for a folder that is no Prompt Guard or the wrong one. The classifier is
     loaded by the first check, which proves it on canaries (``self_test``) before it passes anything.
@@ -158,10 +159,14 @@ class PromptGuard:
         return self._rated(self._probabilities(classifier, windows, stop), dialogue)
 
     def _readings(self, text: str, tokenizer: GuardTokenizer) -> list[str]:
-        if self.spaces == "as_is":
-            return [text]
-        respaced = tokenizer.respaced(text)
-        return [respaced] if self.spaces == "respaced" or respaced == text else [respaced, text]
+        """The text as the classifier reads it; one in which characters hide is read without them, too."""
+        readings: list[str] = []
+        for one in dict.fromkeys((text, without_hidden_text(text))):
+            if self.spaces != "as_is":
+                readings.append(tokenizer.respaced(one))
+            if self.spaces != "respaced":
+                readings.append(one)
+        return list(dict.fromkeys(readings))
 
     def _probabilities(
         self, classifier: Classifier, windows: Sequence[Window], stop: threading.Event | None

@@ -101,19 +101,21 @@ def test_nobody_to_ask_means_no() -> None:
 
 
 class Reader(FunctionModel):
-    """A model that can read ahead, and says when it did what."""
+    """A model that can read ahead, and says when it did what; it reads until ``may_end`` is set."""
 
     def __init__(self, answer: str, log: list[str], *, fails: bool = False) -> None:
         super().__init__(lambda prompt: answer)
         self.log = log
         self.fails = fails
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
 
     async def prefill(self, tokens: Sequence[int]) -> None:
         self.log.append("reads")
+        self.begun.set()
         if self.fails:
             raise RuntimeError("no room")
         try:
-            await asyncio.sleep(0.05)
+            await self.may_end.wait()
             self.log.append("has read")
         except asyncio.CancelledError:
             self.log.append("stops reading")
@@ -130,12 +132,15 @@ class Reader(FunctionModel):
 def test_the_model_reads_while_the_screen_judges_and_writes_after_it() -> None:
     log: list[str] = []
 
+    reader = Reader("Fine.<|eot_id|>", log)
+
     async def judge(given: ScreenInput) -> Verdict:
-        await asyncio.sleep(0.02)
+        await reader.begun.wait()
         log.append("judged")
+        reader.may_end.set()
         return ALLOW
 
-    result, _ = run(Reader("Fine.<|eot_id|>", log), policy(judge, "input"))
+    result, _ = run(reader, policy(judge, "input"))
     assert result.output == "Fine."
     assert log == ["reads", "judged", "has read", "writes"]
 
@@ -143,11 +148,13 @@ def test_the_model_reads_while_the_screen_judges_and_writes_after_it() -> None:
 def test_blocked_input_stops_the_reading() -> None:
     log: list[str] = []
 
+    reader = Reader("Fine.<|eot_id|>", log)
+
     async def judge(given: ScreenInput) -> Verdict:
-        await asyncio.sleep(0.01)
+        await reader.begun.wait()
         return Verdict("block")
 
-    result, _ = run(Reader("Fine.<|eot_id|>", log), policy(judge, "input"))
+    result, _ = run(reader, policy(judge, "input"))
     assert result.stop_reason == "blocked"
     assert log == ["reads", "stops reading"]
 

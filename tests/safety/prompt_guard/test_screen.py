@@ -308,6 +308,13 @@ def test_spaces_within_words_do_not_hide_them(folder):
     assert len(stub.seen) == 2
 
 
+@pytest.mark.parametrize("spaces", ["respaced", "as_is", "both"])
+def test_characters_that_are_not_seen_do_not_hide_words(folder, spaces):
+    guard, _ = stubbed(folder, [0, 0, 9], [9, 0, 0], spaces=spaces)
+    assert check(guard, "no rest\u200brict\u2060ions").action == "block"
+    assert check(guard, "the \U0001f468\u200d\U0001f469 museum").action == "allow"
+
+
 @pytest.fixture(scope="module")
 def tokenizer(liar):
     return GuardTokenizer(liar / "tokenizer.json")
