@@ -26,6 +26,8 @@ def coerce_arguments(arguments: dict[str, Any], schema: Schema) -> dict[str, Any
     ``schema`` is the JSON schema of the whole argument object; ``$ref`` is followed inside it only.
     Nothing is modified in place; the cost is linear in the arguments.
     """
+    if _all_plainly_fit(arguments, schema):
+        return arguments
     work = _Coercion(schema, _STEPS_PER_NODE * (16 + _size(arguments)))
     result = work.coerce(arguments, schema, 0)
     return result if isinstance(result, dict) else arguments
@@ -164,6 +166,18 @@ class _Coercion:
         return all(self.fits(item, properties.get(key, rest), depth + 1) for key, item in value.items())
 
 
+def _all_plainly_fit(arguments: dict[str, Any], schema: Schema) -> bool:
+    """The usual case: scalars of the types that the tool's parameters have."""
+    properties = schema.get("properties")
+    if not isinstance(properties, dict) or not schema.keys() <= _PLAIN:
+        return False
+    for name, value in arguments.items():
+        known = properties.get(name)
+        if not isinstance(known, dict) or not _plainly_fits(value, known):
+            return False
+    return True
+
+
 def _plainly_fits(value: Any, schema: Schema) -> bool:
     kind = schema.get("type")
     return (
@@ -200,6 +214,9 @@ def _has_type(value: Any, kind: str) -> bool:
     return isinstance(value, _PYTHON[kind])
 
 
+_PLAIN = frozenset(
+    {"type", "properties", "required", "additionalProperties", "title", "description", "$defs"}
+)
 _SCALARS: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _PYTHON: dict[str, type | tuple[type, ...]] = {
     "string": str,

@@ -88,6 +88,19 @@ def json_calls(text: str, tools: Catalogue) -> list[Entry] | None:
         value = literal(text) if _first_quote(text) == "'" else json_value(text)
     except LiteralError as error:
         return broken_json(text, str(error))
+    return _json_entries(value, text, tools)
+
+
+def one_json_call(text: str, tools: Catalogue) -> list[Entry] | None:
+    """The call in a whole JSON object; None where the text is none, or no call."""
+    try:
+        value = json_value(text)
+    except LiteralError:
+        return None
+    return _json_entries(value, text, tools)
+
+
+def _json_entries(value: Any, text: str, tools: Catalogue) -> list[Entry] | None:
     items = value if isinstance(value, list) else [value]
     entries = [_json_call(item, text, tools) for item in items]
     found = [entry for entry in entries if entry is not None]

@@ -4,7 +4,7 @@ import re
 
 from ..messages import CODE_INTERPRETER
 from .context import TAIL, Place, place
-from .decode import Broken, Call, Catalogue, Entry
+from .decode import Broken, Call, Catalogue, Entry, one_json_call
 from .events import ArgumentsDelta, CallDone, CallOpened, CallSyntax, Malformed, ParseEvent, TextDelta
 from .group import FENCE, FUNCTION, PYTHON_END, TAGS, Group
 from .reader import Reader, Wait
@@ -12,6 +12,8 @@ from .reader import Reader, Wait
 _SPACE = re.compile(r"\s*+")
 _STOP = re.compile(r"[<{\[`\n.!?:…。！？：]")
 _LONGEST_OPENER = max(map(len, (*TAGS, FUNCTION, FENCE)))
+_CALL_HEAD = re.compile(r"""\{\s*+"(?:type|name|function|parameters|arguments|id)\"""")
+_LONGEST_HEAD = len('{"parameters"')
 _WHOLE_FENCE = re.compile(r"\s*+```[\w+\-.]*+[ \t]*+\n?(?P<code>.*?)\n?```\s*+", re.DOTALL)
 
 
@@ -30,10 +32,29 @@ class Grammar:
         self._count = 0
         self._announced: int | None = None
         """Characters of the call that was opened before it was complete, as far as they were passed on."""
+        self._first: list[str] | None = []
+        """A message that so far may be one JSON call and nothing else: it is read once that is plain."""
+        self._is_call = self._closes = False
+        """Whether its first key is one of a call's, and a brace was closed in it."""
+        self._in_prose = False
+        """Whether all that was read has been passed on, and only prose can follow but for what ``_STOP`` finds."""
         self._run = self._message()
 
     def advance(self, text: str, *, last: bool) -> list[ParseEvent]:
         """Take the next piece of text and return the events that it completes."""
+        if self._first is not None:
+            self._first.append(text)
+            if not last and self._waits(text):
+                return []
+            text, self._first = "".join(self._first), None
+            if last and (found := self._one_call(text)):
+                self.ended = True
+                self._emit(found)
+                return self._events
+        elif self._in_prose and not last and text and not _STOP.search(text):
+            self._in.pass_over(text)
+            self._tail = (self._tail + text[-TAIL:])[-TAIL:]
+            return [TextDelta(text)]
         self._in.push(text)
         if last:
             self.ended = True
@@ -42,6 +63,26 @@ class Grammar:
         self._join_text()
         events, self._events = self._events, []
         return events
+
+    # --- a message that is one JSON call ---------------------------------------------------------------------------
+
+    def _waits(self, piece: str) -> bool:
+        """Whether the message may be one JSON call: then nothing of it is certain before its end."""
+        assert self._first is not None
+        if not self._is_call:
+            piece = "".join(self._first)
+            if len(piece) < _LONGEST_HEAD:
+                return piece[:1] in ("", "{") and "}" not in piece
+            if not _CALL_HEAD.match(piece):
+                return False
+            self._is_call = True
+        if not self._closes:
+            _, brace, piece = piece.partition("}")
+            self._closes = bool(brace)
+        return not self._closes or not piece.strip("}")
+
+    def _one_call(self, text: str) -> list[Entry] | None:
+        return one_json_call(text, self._tools) if text[-1:] == "}" and _CALL_HEAD.match(text) else None
 
     # --- what goes out -----------------------------------------------------------------------------------------
 
@@ -113,7 +154,10 @@ class Grammar:
             if match is None:
                 reader.pos = len(reader.buffer)
                 self._flush()
-                if not (yield from reader.more()):
+                self._in_prose = True
+                more = yield from reader.more()
+                self._in_prose = False
+                if not more:
                     return None
                 continue
             reader.pos = match.start()

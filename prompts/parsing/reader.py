@@ -51,6 +51,10 @@ class Reader:
         """Append text that has arrived."""
         self.buffer += text
 
+    def pass_over(self, text: str) -> None:
+        """Read text that nothing has to look at, while nothing is held and nothing left."""
+        self._last = text[-1]
+
     def close(self) -> None:
         """Say that no more text will come."""
         self.done = True
