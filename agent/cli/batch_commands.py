@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import click
 
 from .options import CONTEXT, with_options
-from .task_commands import FILE, do, exit_of, loaded, with_defaults
+from .task_commands import FILE, JUDGE, do, exit_of, judge_named, load_judge, loaded, with_defaults
 from .terminal import neutral
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="GPUs that the process on each machine gets, for models loaded there.",
 )
+@JUDGE
 @with_options
 def batch(
     task: Path,
@@ -89,6 +90,7 @@ def batch(
     engine: str,
     ray_address: str,
     node_gpus: float,
+    judge: str | None,
     **options: Any,
 ) -> None:
     """Run a task for every row of a file (JSON lines, a JSON list, or CSV).
@@ -109,7 +111,8 @@ def batch(
         found = loaded(task)
         plan = Plan(rows, folder, resume, retry_errors, cast("Unknown", unknown))
         cluster = Cluster(ray_address, jobs, gpus=node_gpus) if engine == "ray" else None
-        return _batch(found, plan, jobs, cluster, with_defaults(settings, found, jobs))
+        chosen = with_defaults(settings, found, jobs)
+        return _batch(found, plan, jobs, cluster, chosen, judge_named(found, judge))
 
     do(options, work)
 
@@ -117,7 +120,14 @@ def batch(
 COMMANDS: Final = (batch,)
 
 
-def _batch(task: "Task", plan: "Plan", jobs: int, cluster: "Cluster | None", settings: "Settings") -> "Exit":
+def _batch(
+    task: "Task",
+    plan: "Plan",
+    jobs: int,
+    cluster: "Cluster | None",
+    settings: "Settings",
+    judge: str | None,
+) -> "Exit":
     from .exits import Exit
     from .terminal import Terminal
 
@@ -125,9 +135,9 @@ def _batch(task: "Task", plan: "Plan", jobs: int, cluster: "Cluster | None", set
     shown = _ProgressLine(sys.stderr, live=terminal.interactive, quiet=settings.quiet)
     plan = replace(plan, on_progress=shown)
     result = (
-        _here(task, plan, jobs, settings)
+        _here(task, plan, jobs, settings, judge)
         if cluster is None
-        else _on_ray(task, plan, cluster, settings, shown)
+        else _on_ray(task, plan, cluster, settings, judge, shown)
     )
     if result is None:
         return Exit.FAILED
@@ -141,7 +151,9 @@ def _batch(task: "Task", plan: "Plan", jobs: int, cluster: "Cluster | None", set
     return exit_of(result.statuses)
 
 
-def _here(task: "Task", plan: "Plan", jobs: int, settings: "Settings") -> "BatchResult | None":
+def _here(
+    task: "Task", plan: "Plan", jobs: int, settings: "Settings", judge: str | None
+) -> "BatchResult | None":
     from arriero.agent.tasks.batch import run_batch
 
     from .oneshot import opened
@@ -149,6 +161,7 @@ def _here(task: "Task", plan: "Plan", jobs: int, settings: "Settings") -> "Batch
     from .terminal import Terminal
 
     with opened(settings, Terminal.detect(sys.stderr, plain=settings.plain)) as session:
+        judging = load_judge(settings, judge)
 
         async def ended(token: "CancellationToken") -> AsyncGenerator[Any, None]:
             yield await run_batch(
@@ -161,17 +174,27 @@ def _here(task: "Task", plan: "Plan", jobs: int, settings: "Settings") -> "Batch
                 retry_errors=plan.retry_errors,
                 unknown=plan.unknown,
                 tools=session.tools,
+                judge=judging,
                 sampling=sampling(settings),
                 guards=session.guards,
                 cancel=token,
                 on_progress=plan.on_progress,
             )
 
-        return _last(session.runner, ended)
+        try:
+            return _last(session.runner, ended)
+        finally:
+            if judging is not None:
+                session.runner.call(judging.aclose())
 
 
 def _on_ray(
-    task: "Task", plan: "Plan", cluster: "Cluster", settings: "Settings", shown: "_ProgressLine"
+    task: "Task",
+    plan: "Plan",
+    cluster: "Cluster",
+    settings: "Settings",
+    judge: str | None,
+    shown: "_ProgressLine",
 ) -> "BatchResult | None":
     from arriero.agent.tasks.cluster import run_on_ray
 
@@ -182,7 +205,7 @@ def _on_ray(
         yield await run_on_ray(
             task,
             plan,
-            partial(place_of, settings),
+            partial(place_of, settings, judge),
             cluster,
             sampling=sampling(settings),
             cancel=token,
@@ -193,7 +216,7 @@ def _on_ray(
         return _last(runner, ended)
 
 
-def place_of(settings: "Settings") -> "Workplace":
+def place_of(settings: "Settings", judge: str | None = None) -> "Workplace":
     """Model, tools and screens as the settings say, opened on a machine of the cluster. Raises ArrieroError."""
     from arriero.agent.guard_models import pipeline
     from arriero.agent.tasks.working import Workplace
@@ -203,7 +226,7 @@ def place_of(settings: "Settings") -> "Workplace":
 
     with closing(Runner()) as runner:
         tools = Session(replace(settings, journal=False), runner).make_tools()
-    return Workplace(load_model(settings), tools, pipeline(settings.safety))
+    return Workplace(load_model(settings), tools, pipeline(settings.safety), load_judge(settings, judge))
 
 
 def _last(runner: "Runner", ended: Any) -> "BatchResult | None":

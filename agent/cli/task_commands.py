@@ -13,13 +13,19 @@ from .options import CONTEXT, with_options
 from .terminal import neutral
 
 if TYPE_CHECKING:
+    from arriero.agent.backends import Model, Sampling
     from arriero.agent.tasks.results import StepResult, TaskResult
     from arriero.agent.tasks.task import Task
+    from arriero.agent.tasks.working import Workplace
 
     from .exits import Exit
+    from .runner import Runner
     from .settings import Settings
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
+JUDGE: Final = click.option(
+    "--judge", metavar="MODEL", help="The model that decides checks by a rubric; as for --model."
+)
 _SCHEMAS: Final = ("task",)
 
 
@@ -30,15 +36,35 @@ _SCHEMAS: Final = ("task",)
 @click.option(
     "--json", is_flag=True, help="Events on stdout, one JSON object a line; the last is task_ended."
 )
+@click.option("--record", type=FILE, metavar="FILE", help="Keep what model and tools say, for --replay.")
+@click.option(
+    "--replay",
+    type=FILE,
+    metavar="FILE",
+    help="Run without model and tools, on what was recorded; exit code 3 where the task does otherwise.",
+)
+@JUDGE
 @with_options
-def run(task: Path, inputs: tuple[str, ...], dry_run: bool, **options: Any) -> None:
+def run(
+    task: Path,
+    inputs: tuple[str, ...],
+    dry_run: bool,
+    record: Path | None,
+    replay: Path | None,
+    judge: str | None,
+    **options: Any,
+) -> None:
     """Run a task file; its output is printed at the end.
 
     \b
     arriero run examples/tasks/add.yaml -i first=23 -i second=47
+    arriero run examples/tasks/add.yaml -i first=23 -i second=47 --record add.json
+    arriero run examples/tasks/add.yaml -i first=23 -i second=47 --replay add.json
 
     Exit codes: 0 all checks held, 1 failed, 2 the file is wrong, 3 a check failed, 4 a limit, 5 blocked.
     """
+    if record and replay:
+        raise click.UsageError("--record and --replay exclude each other")
 
     def work(settings: "Settings") -> "Exit":
         from .exits import Exit
@@ -49,7 +75,11 @@ def run(task: Path, inputs: tuple[str, ...], dry_run: bool, **options: Any) -> N
             for name, prompt in found.prompts(given).items():
                 click.echo(f"--- {name}\n{neutral(prompt)}")
             return Exit.OK
-        return _run(found, given, with_defaults(settings, found))
+        chosen = with_defaults(settings, found)
+        found.read_inputs(given)
+        if replay:
+            return _replay(found, given, chosen, replay)
+        return _run(found, given, chosen, judge_named(found, judge), record)
 
     do(options, work)
 
@@ -151,39 +181,115 @@ def with_defaults(settings: "Settings", task: "Task", jobs: int = 1) -> "Setting
     )
 
 
-def _run(task: "Task", given: dict[str, str], settings: "Settings") -> "Exit":
-    from arriero.agent.tasks.results import StepBegan, StepEnded, TaskEnded
+def judge_named(task: "Task", asked: str | None) -> str | None:
+    """The name of the model that judges, by the caller or the task; None where there is none but the task's own."""
+    from arriero.agent.tasks.judging import SAME
 
-    from .exits import Exit
+    name = asked or task.defaults.judge
+    return name if task.is_judged and name != SAME else None
+
+
+def load_judge(settings: "Settings", name: str | None) -> "Model | None":
+    """The model that judges. Raises NotReady, ModelError."""
+    from dataclasses import replace
+
+    from .session import load_model
+
+    return None if name is None else load_model(replace(settings, model=name, context=None))
+
+
+def _run(
+    task: "Task", given: dict[str, str], settings: "Settings", judge: str | None, record: Path | None
+) -> "Exit":
+    from arriero.agent.tasks.recording import Recording
+    from arriero.agent.tasks.working import Workplace
+
     from .oneshot import opened
     from .session import sampling
     from .terminal import Terminal
 
-    task.read_inputs(given)
     terminal = Terminal.detect(sys.stderr, plain=settings.plain)
-    ended: TaskResult | None = None
+    recording = Recording(task=task.name)
     with opened(settings, terminal) as session:
-        events = session.runner.stream(
-            lambda token: task.stream(  # type: ignore[arg-type, return-value]
-                session.model,
-                given,
-                tools=session.tools,
-                sampling=sampling(settings),
-                guards=session.guards,
-                cancel=token,
-            )
+        judging = load_judge(settings, judge)
+        place = Workplace(session.model, session.tools, session.guards, judging)
+        if record:
+            place = recording.around(place)
+        try:
+            ended = _carried_out(task, given, place, session.runner, settings, sampling(settings))
+        finally:
+            if judging is not None:
+                session.runner.call(judging.aclose())
+            if record:
+                recording.save(record)
+    return _told(ended, settings)
+
+
+def _replay(task: "Task", given: dict[str, str], settings: "Settings", path: Path) -> "Exit":
+    from arriero.agent.guard_models import pipeline
+    from arriero.agent.tasks.judging import SAME
+    from arriero.agent.tasks.recording import Recording
+    from arriero.agent.tasks.working import Workplace
+
+    from .exits import Exit
+    from .runner import Runner
+    from .session import sampling
+
+    recording = Recording.load(path)
+    again = recording.replay()
+    itself = task.defaults.judge == SAME and not recording.judge
+    guards = pipeline(settings.safety)
+    place = Workplace(again.model, again.tools, guards, None if itself else again.judge)
+    with closing(Runner()) as runner:
+        ended = _carried_out(task, given, place, runner, settings, sampling(settings))
+        runner.call(guards.aclose())
+    code = _told(ended, settings)
+    if again.difference is not None:
+        click.echo(f"not as recorded: {neutral(again.difference)}", err=True)
+        return Exit.CHECK
+    return code
+
+
+def _carried_out(
+    task: "Task",
+    given: dict[str, str],
+    place: "Workplace",
+    runner: "Runner",
+    settings: "Settings",
+    sampling: "Sampling",
+) -> "TaskResult | None":
+    """Run the task, and tell what happens meanwhile."""
+    from arriero.agent.tasks.results import StepBegan, StepEnded, TaskEnded
+
+    ended: TaskResult | None = None
+    events = runner.stream(
+        lambda token: task.stream(  # type: ignore[arg-type, return-value]
+            place.model,
+            given,
+            tools=place.tools,
+            judge=place.judge,
+            sampling=sampling,
+            guards=place.guards,
+            cancel=token,
         )
-        with closing(events):
-            for event in events:
-                told: Any = event
-                if settings.json and told is not None:
-                    click.echo(told.model_dump_json())
-                elif isinstance(told, StepBegan) and told.attempt > 1 and not settings.quiet:
-                    click.echo(f"{told.step}: attempt {told.attempt}", err=True)
-                elif isinstance(told, StepEnded) and not settings.quiet:
-                    _tell_step(told.result)
-                if isinstance(told, TaskEnded):
-                    ended = told.result
+    )
+    with closing(events):
+        for event in events:
+            told: Any = event
+            if settings.json and told is not None:
+                click.echo(told.model_dump_json())
+            elif isinstance(told, StepBegan) and told.attempt > 1 and not settings.quiet:
+                click.echo(f"{told.step}: attempt {told.attempt}", err=True)
+            elif isinstance(told, StepEnded) and not settings.quiet:
+                _tell_step(told.result)
+            if isinstance(told, TaskEnded):
+                ended = told.result
+    return ended
+
+
+def _told(ended: "TaskResult | None", settings: "Settings") -> "Exit":
+    from .exits import Exit
+
     if ended is None:
         return Exit.FAILED
     if not settings.json:

@@ -121,6 +121,7 @@ async def run_batch(
     retry_errors: bool = False,
     unknown: Unknown = "stop",
     tools: Tools | None = None,
+    judge: Model | None = None,
     sampling: Sampling | None = None,
     guards: Pipeline | Policy | str | None = "default",
     cancel: CancellationToken | None = None,
@@ -138,7 +139,7 @@ async def run_batch(
     screens = guards if isinstance(guards, Pipeline) else pipeline(guards or "off")
     work = Work(task, sampling or task.sampling())
     plan = Plan(rows, folder, resume, retry_errors, unknown, on_progress)
-    here = Here(work, Workplace(model, as_tools(tools or {}), screens), jobs, token)
+    here = Here(work, Workplace(model, as_tools(tools or {}), screens, judge), jobs, token)
     try:
         return await carry_out(work, plan, here, token)
     finally:

@@ -1,4 +1,4 @@
-"""Judging an answer: is it data that fits the schema, and does every check hold."""
+"""Checking an answer: is it data that fits the schema, and does every check hold."""
 
 import importlib.util
 import inspect
@@ -8,57 +8,51 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .answers import MAX_SHOWN, read_output
 from .errors import TaskError
 from .expression import evaluate, parse
+from .judging import NO_JUDGE, Judge, Verdict
 from .results import CallRecord, CheckResult, StepResult
 from .spec import Check, NumberCheck
 from .templates import resolve
 from .validating import function_fault
 
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-MAX_SHOWN = 200  # characters of a value in a message
 
 
-def read_output(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
-    """The data of an answer, and why they are none or do not fit; a fence around them is allowed."""
-    from jsonschema import ValidationError
-    from jsonschema.validators import validator_for
+class Checker:
+    """Applies checks to an answer; ``known_as`` has the names that the model knows tools by, ``judge`` decides by
+    rubrics.
+    """
 
-    body = found[1] if (found := _FENCE.search(text)) else text
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        return None, f"the answer is not JSON: {error}"
-    try:
-        validator_for(schema)(schema).validate(value)
-    except ValidationError as error:
-        place = "".join(f"[{part!r}]" for part in error.absolute_path)
-        return value, f"the answer does not fit the schema: {place or 'it'}: {error.message[:MAX_SHOWN]}"
-    except Exception as error:
-        return value, f"the schema cannot be used: {type(error).__name__}: {error}"
-    return value, None
-
-
-class Judge:
-    """Applies checks to an answer; ``same`` says whether two names mean one tool."""
-
-    def __init__(self, names: Mapping[str, Any], folder: Path | None, known_as: Mapping[str, str]) -> None:
+    def __init__(
+        self, names: Mapping[str, Any], folder: Path | None, known_as: Mapping[str, str], judge: Judge | None
+    ) -> None:
         self._names = names
         self._folder = folder
         self._known_as = known_as
+        self._judge = judge
 
-    def check(self, check: Check, result: StepResult) -> CheckResult:
+    async def check(self, check: Check, result: StepResult) -> CheckResult:
         """Whether it holds. A check that cannot be applied has failed."""
         try:
             kind = check.kind
             given = getattr(check, kind) if kind in ("python", "expr", "json_schema") else self._filled(check)
+            if kind == "judge":
+                verdict = await self._judged(given, result)
+                return CheckResult(check=_title(check), ok=verdict.fulfilled, detail=verdict.reason)
             why = _CHECKS[kind](self, given, result)
         except TaskError as error:
             why = str(error)
         except Exception as error:
             why = f"the check itself failed: {type(error).__name__}: {error}"
         return CheckResult(check=_title(check), ok=why is None, detail=why or "")
+
+    async def _judged(self, rubric: str, result: StepResult) -> Verdict:
+        if self._judge is None:
+            raise TaskError(NO_JUDGE)
+        prompt = result.attempts[-1].prompt if result.attempts else ""
+        return await self._judge.decide(rubric, prompt, result.text)
 
     def _filled(self, check: Check) -> Any:
         return resolve(check.model_dump(exclude_unset=True)[check.kind], self._names)
@@ -155,19 +149,19 @@ class Judge:
         return function  # type: ignore[no-any-return]
 
 
-_CHECKS: dict[str, Callable[[Judge, Any, StepResult], str | None]] = {
-    "equals": Judge._equals,
-    "contains": Judge._contains,
-    "matches": Judge._matches,
-    "number": Judge._number,
-    "json_schema": Judge._json_schema,
-    "tool_called": Judge._tool_called,
-    "tool_not_called": Judge._tool_not_called,
-    "tool_order": Judge._tool_order,
-    "max_tool_calls": Judge._max_tool_calls,
-    "file_exists": Judge._file_exists,
-    "expr": Judge._expr,
-    "python": Judge._python,
+_CHECKS: dict[str, Callable[[Checker, Any, StepResult], str | None]] = {
+    "equals": Checker._equals,
+    "contains": Checker._contains,
+    "matches": Checker._matches,
+    "number": Checker._number,
+    "json_schema": Checker._json_schema,
+    "tool_called": Checker._tool_called,
+    "tool_not_called": Checker._tool_not_called,
+    "tool_order": Checker._tool_order,
+    "max_tool_calls": Checker._max_tool_calls,
+    "file_exists": Checker._file_exists,
+    "expr": Checker._expr,
+    "python": Checker._python,
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from .errors import Problem, TaskError
 from .spec import TaskSpec
@@ -21,6 +22,32 @@ def read_spec(text: str, file: str) -> tuple[TaskSpec, dict[Place, int]]:
     except ValidationError as error:
         problems = tuple(_problem(one, lines) for one in error.errors(include_url=False))
         raise failure(file, problems) from None
+
+
+def written(spec: TaskSpec) -> str:
+    """The task as YAML that reads as the same task. Raises TaskError for what only Python can say."""
+    try:
+        values = spec.model_dump(mode="json", exclude_unset=True)
+    except PydanticSerializationError as error:
+        raise TaskError(
+            f"the task {spec.name} cannot be written: {error}; put functions into a file"
+        ) from None
+    text: str = yaml.dump(values, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+class _Writer(yaml.SafeDumper):
+    """Writes texts of several lines as such, and nothing by reference, which task files do not read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(writer: _Writer, text: str) -> yaml.ScalarNode:
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Writer.add_representer(str, _text)
 
 
 def failure(file: str, problems: tuple[Problem, ...]) -> TaskError:

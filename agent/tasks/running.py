@@ -31,8 +31,10 @@ from ..events import (
 from ..limits import Limits
 from ..timeline import Timeline
 from .answering import answering
-from .checking import Judge, read_output
+from .answers import read_output
+from .checking import Checker
 from .errors import TaskError
+from .judging import Judge
 from .results import (
     Attempt,
     CallRecord,
@@ -71,6 +73,7 @@ class Setting:
     date: Date | str | None
     folder: Path | None
     cancel: CancellationToken
+    judge: Model | None = None
 
 
 @dataclass(slots=True)
@@ -217,7 +220,7 @@ class TaskRun:
                 async for event in events:
                     heard.note(event)
                     yield event
-            result, attempt = self._judged(step, prompt, heard, attempts)
+            result, attempt = await self._judged(step, prompt, heard, attempts)
             attempts.append(attempt)
             if result.status != "failed":
                 break
@@ -265,7 +268,7 @@ class TaskRun:
             return self._conversation
         return agent.conversation()
 
-    def _judged(
+    async def _judged(
         self, step: Step, prompt: str, heard: _Heard, before: list[Attempt]
     ) -> tuple[StepResult, Attempt]:
         """The result so far, and the attempt with its checks."""
@@ -294,12 +297,14 @@ class TaskRun:
             checks.append(CheckResult(check="output", ok=fault is None, detail=fault or ""))
             result = result.model_copy(update={"output": value})
         if all(check.ok for check in checks):
-            judge = Judge(self._names(), self.setting.folder, self._known_as)
+            setting = self.setting
+            judge = None if setting.judge is None else Judge(setting.judge, setting.cancel)
+            checker = Checker(self._names(), setting.folder, self._known_as, judge)
             # What was called before the model was asked to correct itself counts too: it is in the conversation.
             goes_on = before if step.retry and step.retry.feedback else []
             calls = tuple(call for one in (*goes_on, attempt) for call in one.calls)
             seen = result.model_copy(update={"attempts": (attempt.model_copy(update={"calls": calls}),)})
-            checks += [judge.check(check, seen) for check in step.check]
+            checks += [await checker.check(check, seen) for check in step.check]
         failed = [check.detail for check in checks if not check.ok]
         if failed:
             result = result.model_copy(update={"status": "failed", "error": "; ".join(failed)})

@@ -77,7 +77,7 @@ class Check(_Strict):
     ``equals`` compares the output (or the text, if the step has no schema); ``contains`` and ``matches`` look at
     the text; ``tool_…`` at the calls; ``expr`` is an expression over output, text, tools, usage, inputs and steps;
     ``python`` is ``file.py::function`` beside the task's file, or a function: called with the StepResult, it
-    returns None or True, or what is wrong.
+    returns None or True, or what is wrong. ``judge`` is a rubric, by which the judge of the task's defaults decides.
     """
 
     equals: Any = None
@@ -92,6 +92,7 @@ class Check(_Strict):
     file_exists: str | None = None
     expr: str | None = None
     python: str | SkipJsonSchema[Callable[..., Any]] | None = None
+    judge: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _one_key(self) -> "Check":
@@ -154,9 +155,12 @@ class Step(_Strict):
 
 
 class Defaults(_Strict):
-    """What holds unless the caller says otherwise. ``model`` is a name as the command line takes it."""
+    """What holds unless the caller says otherwise. ``model`` is a name as the command line takes it; ``judge`` too,
+    or ``same``: the model that answers.
+    """
 
     model: str | None = None
+    judge: str | None = None
     seed: int | None = Field(default=None, ge=0)
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)

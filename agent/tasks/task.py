@@ -21,7 +21,8 @@ from ..cancellation import CancellationToken
 from ..events import Event
 from ..guard_models import pipeline
 from .errors import Problem, TaskError
-from .reading import Place, failure, read_spec
+from .judging import NO_JUDGE, SAME
+from .reading import Place, failure, read_spec, written
 from .results import TaskEnded, TaskEvent, TaskResult
 from .running import Setting, TaskRun
 from .spec import TaskSpec
@@ -69,6 +70,10 @@ class Task(TaskSpec):
             raise failure(file, problems)
         return task
 
+    def to_yaml(self) -> str:
+        """The task as a file says it: ``Task.parse`` of it has the same digest. Raises TaskError for functions."""
+        return written(self)
+
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with it that the form cannot say: names that are not there, templates that do not parse."""
         return problems_of(self, self._lines, self._folder)
@@ -100,6 +105,11 @@ class Task(TaskSpec):
             raise TaskError("; ".join(problems))
         return values
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether a check needs a judge."""
+        return any(check.judge is not None for step in self.steps for check in step.check)
+
     def prompts(self, inputs: Mapping[str, Any] | None = None) -> dict[str, str]:
         """Every step's prompt without running anything; what earlier steps will say is shown as «steps.…»."""
         names = {
@@ -129,6 +139,7 @@ class Task(TaskSpec):
         inputs: Mapping[str, Any] | None = None,
         *,
         tools: Tools | None = None,
+        judge: Model | None = None,
         sampling: Sampling | None = None,
         guards: Pipeline | Policy | str | None = "default",
         date: Date | str | None = None,
@@ -136,12 +147,16 @@ class Task(TaskSpec):
     ) -> AsyncGenerator[Event | TaskEvent, None]:
         """Run, and yield the events of its runs and its own; the last is TaskEnded.
 
-        ``tools`` are those that the task names, by the names that it has for them. ``sampling`` takes the place
+        ``tools`` are those that the task names, by the names that it has for them. ``judge`` decides checks by a
+        rubric; with ``judge: same`` in the task's defaults the model does. ``sampling`` takes the place
         of the task's defaults; ``guards`` are as an Agent takes them. Raises TaskError before anything runs:
-        problems, inputs, tools that are missing.
+        problems, inputs, tools or a judge that are missing.
         """
         if problems := self.problems():
             raise failure(self._file, problems)
+        judge = judge or (model if self.defaults.judge == SAME else None)
+        if judge is None and self.is_judged:
+            raise TaskError(NO_JUDGE)
         setting = Setting(
             model=model,
             tools=self._tools(tools or {}),
@@ -150,6 +165,7 @@ class Task(TaskSpec):
             date=date,
             folder=self._folder,
             cancel=CancellationToken(cancel),
+            judge=judge,
         )
         run = TaskRun(self, self.read_inputs(inputs or {}), setting)
         try:

@@ -21,11 +21,12 @@ from .task import Task
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where rows run: a model, the tools by the names that tasks have for them, and who watches."""
+    """Where rows run: a model, the tools by the names that tasks have for them, who watches, and who judges."""
 
     model: Model
     tools: Mapping[str, Tool] = field(default_factory=dict)
     guards: Pipeline | str | None = "default"
+    judge: Model | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,12 @@ async def work_on(
     effects = RowEffects(ledger, row.key, lease, token)
     artifacts: list[Artifact] = []
     result: TaskResult | None = None
-    options: dict[str, Any] = {"sampling": work.sampling, "guards": place.guards, "cancel": token}
+    options: dict[str, Any] = {
+        "sampling": work.sampling,
+        "guards": place.guards,
+        "judge": place.judge,
+        "cancel": token,
+    }
     try:
         stream = work.task.stream(place.model, row.inputs, tools=effects.around(place.tools), **options)
         async with aclosing(stream) as events:

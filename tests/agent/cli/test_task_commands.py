@@ -118,3 +118,36 @@ def test_batch_resumes_and_its_exit_code_is_that_of_the_worst(
 
 def test_schema_is_json() -> None:
     assert json.loads(arriero("schema", "task").stdout)["title"] == "arriero task, version 1"
+
+
+def test_a_run_on_record_needs_no_model(task: Callable[..., str], tmp_path: Path) -> None:
+    path, tape = task("all good"), str(tmp_path / "tape.json")
+    assert arriero("run", path, "--record", tape).exit_code == 0
+    Path(path).write_text(Path(path).read_text().replace("script:", "script:/nowhere"))
+    again = arriero("run", path, "--replay", tape)
+    assert (again.exit_code, again.stdout) == (0, "all good\n")
+    Path(path).write_text(TASK.replace("contains: good", "contains: better"))
+    assert arriero("run", path, "--replay", tape).exit_code == 3
+    Path(path).write_text(TASK.replace("steps:", "steps:\n  - {id: z, prompt: before}"))
+    other = arriero("run", path, "--replay", tape)
+    assert other.exit_code == 1
+    assert "one more was asked" in other.stderr
+    assert arriero("run", path, "--replay", tape, "--record", tape).exit_code == 2
+    assert "No such file" in arriero("run", path, "--replay", f"{tape}x").stderr
+
+
+def test_a_judge_is_named_by_the_caller_or_the_task(task: Callable[..., str], tmp_path: Path) -> None:
+    path = task("all good")
+    Path(path).write_text(Path(path).read_text().replace("{contains: good}", "{judge: It is good.}"))
+    refused = arriero("run", path)
+    assert refused.exit_code == 2
+    assert "--judge MODEL" in refused.stderr
+    judge = tmp_path / "judge.txt"
+    judge.write_text('{"reason": "It is not.", "fulfilled": false}')
+    judged = arriero("run", path, "--judge", f"script:{judge}")
+    assert judged.exit_code == 3
+    assert "the judge says no: It is not." in judged.stderr
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"n": 1}\n')
+    batch = arriero("batch", path, str(rows), "--out", str(tmp_path / "out"), "--judge", f"script:{judge}")
+    assert batch.exit_code == 3
