@@ -17,16 +17,22 @@ from .terminal import Terminal, neutral
 
 
 def replayed(journal: Journal, run: str, model: str | None, *, as_json: bool) -> Exit:
-    """Show the run as it goes again, then say whether it went as recorded. Raises JournalError, ModelError."""
+    """Show the run as it goes again, then say whether it went as recorded: never so with other weights.
+
+    Raises JournalError, ModelError.
+    """
     info = journal.run(run)
     verifier: VerifyingModel | None = None
+    same = True
     if model is not None:
         loaded = Agent.model_of(model)
-        same_weights(info, loaded)
+        same = same_weights(info, loaded)
         verifier = VerifyingModel(loaded, journal.generations(info.id))
     terminal = Terminal.detect(sys.stderr, plain=True)
     display = JsonLines(sys.stdout) if as_json else Display(PlainSink(sys.stdout), terminal)
     again = asyncio.run(_shown(journal, info.id, verifier, display))
+    if not same:
+        click.echo(neutral(f"{model} has other weights than {info.model}, which made the run"), err=True)
     if verifier is not None and verifier.divergence:
         click.echo(neutral(f"differs at {verifier.divergence}"), err=True)
         return Exit.CHECK
@@ -36,7 +42,7 @@ def replayed(journal: Journal, run: str, model: str | None, *, as_json: bool) ->
         return Exit.CHECK
     tokens = f", {verifier.tokens} tokens the same" if verifier else ""
     click.echo(f"as recorded: {len(again)} events{tokens}", err=True)
-    return Exit.OK
+    return Exit.OK if same else Exit.CHECK
 
 
 async def _shown(

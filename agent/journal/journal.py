@@ -14,6 +14,7 @@ from arriero.agent.backends import Model
 from arriero.agent.conversation import Conversation
 from arriero.agent.events import Event
 from arriero.agent.places import data_folder
+from arriero.prompts import Message
 
 from . import editing, reading, searching
 from .errors import JournalError
@@ -102,6 +103,16 @@ class Journal:
         """What the model wrote in a run, token by token."""
         with self._reading() as db:
             return reading.generations(db, reading.run(db, run).id)
+
+    def admitted(self, run: str) -> str | None:
+        """The prompt of a run as its screens let it pass; None where they did not."""
+        with self._reading() as db:
+            return reading.admitted(db, reading.run(db, run).id)
+
+    def compactions(self, run: str) -> list[tuple[tuple[Message, ...], tuple[Message, ...]]]:
+        """The messages before and after each time that a run made room in its context."""
+        with self._reading() as db:
+            return reading.compactions(db, reading.run(db, run).id)
 
     def rename(self, session: str, name: str | None) -> SessionInfo:
         """Give a session a name that no other has; None takes it away."""

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from arriero.agent.conversation import Conversation
 from arriero.agent.events import ArtifactRef, Event, EventAdapter, Usage
+from arriero.prompts import Message
 
 from .contents import get, get_messages, unpacked_tokens
 from .errors import UnknownSession
@@ -95,6 +96,31 @@ def run(db: sqlite3.Connection, name: str) -> RunInfo:
     return _one([_run(db, row) for row in _beginning(db, _RUN, name)], name, "run", "arriero logs")
 
 
+def admitted(db: sqlite3.Connection, run_id: str) -> str | None:
+    """See ``Journal.admitted``."""
+    row = db.execute("SELECT messages FROM entry WHERE run=? AND kind='turn'", (run_id,)).fetchone()
+    said = get_messages(db, row[0]) if row else ()
+    return said[-1].content if said else None
+
+
+def compactions(db: sqlite3.Connection, run_id: str) -> list[tuple[tuple[Message, ...], tuple[Message, ...]]]:
+    """See ``Journal.compactions``."""
+    rows = db.execute(
+        "SELECT entry.id, parent, entry.session, setup FROM entry JOIN session ON session.id = entry.session "
+        "WHERE run=? AND kind='compacted' ORDER BY entry.id",
+        (run_id,),
+    ).fetchall()
+
+    def messages(last: int, session_id: str, setup: int) -> tuple[Message, ...]:
+        found = conversation_of(db, session_id, setup_from(db, setup), chain(db, last))
+        return tuple(found.messages)
+
+    return [
+        (messages(before, session_id, setup), messages(after, session_id, setup))
+        for after, before, session_id, setup in rows
+    ]
+
+
 def events(db: sqlite3.Connection, run_id: str) -> list[tuple[float, Event]]:
     """See ``Journal.events``."""
     answers = {
@@ -102,6 +128,10 @@ def events(db: sqlite3.Connection, run_id: str) -> list[tuple[float, Event]]:
         for call_id, answer in db.execute("SELECT id, answer FROM call WHERE run=?", (run_id,)).fetchall()
         if answer is not None
     }
+    results = db.execute("SELECT messages FROM entry WHERE run=? AND kind='results' ORDER BY id", (run_id,))
+    for (told,) in results.fetchall():
+        # What the model read then: of a call that waited, a later run may have made something else.
+        answers |= {one.tool_call_id: one.content for one in get_messages(db, told) if one.tool_call_id}
     kept: defaultdict[str, list[ArtifactRef]] = defaultdict(list)
     for call_id, name, mime, content in db.execute(
         "SELECT call, name, mime, content FROM artifact WHERE run=? ORDER BY call, number", (run_id,)
@@ -203,6 +233,7 @@ def _run(db: sqlite3.Connection, row: tuple[Any, ...]) -> RunInfo:
         template=row[6],
         sampling=json.loads(settings)["sampling"],
         limits=json.loads(settings)["limits"],
+        answer=json.loads(settings).get("answer"),
         versions=json.loads(versions),
         started=row[9],
         ended=row[10],

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -46,6 +46,7 @@ class JournalRecorder(Recorder):
         self._sampling: Sampling | None = None
         self._calls_of = run_id
         self._begun: dict[str, _Intent] = {}
+        self._answer: Mapping[str, Any] | None = None
         self._ended = False
 
     def listen(self, model: Model) -> Model:
@@ -168,6 +169,20 @@ class JournalRecorder(Recorder):
 
         def note(batch: Batch) -> None:
             batch.db.execute("UPDATE run SET ended=?, stop_reason='cancelled' WHERE id=?", (now, batch.run))
+
+        self._notes.add(note)
+
+    def held_to(self, answer: Mapping[str, Any]) -> None:
+        """Keep the schema of answers, which is the same throughout a run."""
+        if self._answer is not None:
+            return
+        self._answer, schema = answer, _json(answer).decode()
+
+        def note(batch: Batch) -> None:
+            batch.db.execute(
+                "UPDATE run SET settings=json_set(settings, '$.answer', json(?)) WHERE id=?",
+                (schema, batch.run),
+            )
 
         self._notes.add(note)
 
@@ -319,6 +334,8 @@ class _Heard(Wrapped):
         if sampling.seed is None:
             # Drawn here, so that the journal knows it and the run can be generated again.
             sampling = replace(sampling, seed=secrets.randbits(31))
+        if constraint is not None and constraint.answer is not None:
+            self._recorder.held_to(constraint.answer)
         generated = _Generated(len(tokens), sampling, max_tokens)
         ids, texts = generated.ids, generated.texts
         stream = self._model.generate(tokens, sampling, max_tokens=max_tokens, constraint=constraint)

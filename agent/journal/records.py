@@ -34,7 +34,8 @@ class SessionInfo:
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """A run. ``prompt`` is None where it went on with what another left; ``ended`` and ``stop_reason`` are None
-    where it was killed or still goes on. ``template`` is a hash of the wire form.
+    where it was killed or still goes on. ``template`` is a hash of the wire form, ``answer`` the schema
+    that answers were held to.
     """
 
     id: str
@@ -46,6 +47,7 @@ class RunInfo:
     template: str
     sampling: dict[str, Any]
     limits: dict[str, Any]
+    answer: dict[str, Any] | None
     versions: dict[str, str]
     started: float
     ended: float | None

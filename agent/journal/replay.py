@@ -1,15 +1,16 @@
 """Running a recorded run again: with what was recorded in the place of model and tools, or on the same weights."""
 
-import re
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Final
 
 from arriero.agent.agent import Agent
 from arriero.agent.backends import FunctionModel, Model, ModelError, Sampling, Token
 from arriero.agent.backends.base import Constraint
 from arriero.agent.backends.wrapped import Wrapped
+from arriero.agent.cancellation import CancellationToken
 from arriero.agent.events import (
     Event,
     RunFinished,
@@ -19,15 +20,15 @@ from arriero.agent.events import (
     ToolCallStarted,
 )
 from arriero.agent.limits import Limits
-from arriero.prompts import ToolSpec
-from arriero.tools import ApprovalRequired, Tool, ToolContext, ToolResult
 
 from .errors import JournalError
 from .identity import weights_of
 from .journal import Journal
-from .records import CallInfo, Generation, RunInfo
+from .recorded import Heard, RecordedCompactions, RecordedForm, RecordedTool, Stop, recorded_policy
+from .records import Generation, RunInfo
 
-_NOTE = re.compile(r"\n\nNote: this call has now given the same result \d+ times; do not repeat it\.$")
+_STOPPED: Final = (None, "cancelled", "max_seconds")  # how a run ends that something outside of it ends
+_ANY_LENGTH: Final = 10**9  # characters: what was recorded has been cut already
 
 
 class ReplayModel(FunctionModel):
@@ -72,26 +73,6 @@ class ReplayModel(FunctionModel):
     @staticmethod
     def _nothing(prompt: str) -> str:
         raise ModelError("a recorded run answers no prompts")
-
-
-class RecordedTool(Tool):
-    """Answers calls with what a tool said in a recorded run; nothing is done. ``calls`` are by call id."""
-
-    effect = "read"
-
-    def __init__(self, spec: ToolSpec, calls: Mapping[str, CallInfo]) -> None:
-        self.spec = spec
-        self._calls = calls
-
-    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
-        recorded = self._calls.get(context.call_id)
-        if recorded is None or recorded.arguments != arguments:
-            return ToolResult(f"Error: no such call of {self.name} was recorded.", error=True)
-        if recorded.state == "undecided":
-            raise ApprovalRequired("")
-        if recorded.answer is None:
-            return ToolResult("Error: what came of this call was not recorded.", error=True)
-        return ToolResult(_NOTE.sub("", recorded.answer), error=not recorded.ok)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,54 +140,108 @@ class VerifyingModel(Wrapped):
         raise ModelError(f"the run differs from what was recorded at {self.divergence}")
 
 
-async def replay(journal: Journal, name: str, *, model: Model | None = None) -> AsyncGenerator[Event, None]:
-    """The events of a recorded run, made by the loop of today from what model and tools said then.
+class _CutOff(Wrapped):
+    """A model in a run that ended while the last message was written: it ends there again."""
 
-    With ``model`` the same is done with that in the place of the recorded model. Raises UnknownSession, and
-    JournalError for a run that went on with what another left.
+    def __init__(self, model: Model, generations: Sequence[Generation], stop: Stop) -> None:
+        super().__init__(model)
+        self._left = len(generations)
+        self._stop = stop
+
+    async def generate(
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> AsyncGenerator[Token, None]:
+        self._left -= 1
+        stream = self._model.generate(tokens, sampling, max_tokens=max_tokens, constraint=constraint)
+        async with aclosing(stream):
+            async for token in stream:
+                yield token
+        if not self._left:
+            await self._stop()
+
+
+async def replay(journal: Journal, name: str, *, model: Model | None = None) -> AsyncGenerator[Event, None]:
+    """The events of a recorded run, made by the loop of today from what was recorded.
+
+    Tools, screens and people say what they said then, and it is stopped where it was stopped; nothing is done. With
+    ``model`` that is in the place of the recorded model. Raises UnknownSession, and JournalError for a run that went
+    on with what another left.
     """
     info, kept = journal.run(name), journal.before(name)
     if info.prompt is None:
         raise JournalError(f"the run {info.id[:8]} went on with what another left; replay that one")
+    generations, recorded = journal.generations(info.id), [event for _, event in journal.events(info.id)]
+    heard, cancel, stopped = Heard.of(recorded), CancellationToken(), info.stop_reason in _STOPPED
+
+    async def stop() -> None:
+        if info.stop_reason == "error":
+            raise ModelError(info.error or "the model failed")
+        cancel.cancel(info.stop_reason or "cancelled")
+        await asyncio.Event().wait()
+
+    player = model or ReplayModel(generations, name=info.model, dialect=info.dialect)
+    cut_off = bool(generations) and generations[-1].stop is None
+    if cut_off and (stopped or info.stop_reason == "error"):
+        player = _CutOff(player, generations, stop)
     calls = {call.id: call for call in journal.calls(info.id)}
-    tools = [RecordedTool(spec, calls) for spec in kept.tools]
-    player = model or ReplayModel(journal.generations(info.id), name=info.model, dialect=info.dialect)
     agent = Agent(
         player,
-        tools=tools,
+        tools=[RecordedTool(spec, calls, heard.asked, stop) for spec in kept.tools],
         instructions=kept.instructions,
         dialect=info.dialect,
-        limits=replace(Limits(**info.limits), max_seconds=None, max_output_chars=10**9),
+        limits=replace(Limits(**info.limits), max_seconds=None, max_output_chars=_ANY_LENGTH),
         sampling=Sampling(**info.sampling),
-        guards=None,
+        guards=recorded_policy(heard, journal.admitted(info.id)),
+        context=RecordedCompactions(journal.compactions(info.id)),
     )
-    if model is None:
+    if info.answer is not None:
+        agent.output = RecordedForm(info.answer, heard.problems)
+    if model is None or weights_of(model) != info.weights:
         kept.render_again(kept.dialect, kept.instructions, kept.tools, player)
-    async with aclosing(agent.stream(info.prompt, conversation=kept)) as events:
+    async with aclosing(agent.stream(info.prompt, conversation=kept, cancel=cancel)) as events:
+        left = sum(map(_essential, recorded))
         async for event in events:
             yield event
+            left -= _essential(event)
+            if stopped and left <= 0:
+                cancel.cancel(info.stop_reason or "cancelled")
 
 
-def same_weights(info: RunInfo, model: Model) -> None:
-    """Raise JournalError where ``model`` has not the weights of the run."""
+def same_weights(info: RunInfo, model: Model) -> bool:
+    """Whether ``model`` has the weights of the run. Raises JournalError where that cannot be known."""
     weights = weights_of(model)
-    if info.weights is None or weights is None:
+    if info.weights is None:
         raise JournalError(f"the run {info.id[:8]} was made by {info.model}, whose weights are not known")
-    if info.weights != weights:
+    if weights is None:
         raise JournalError(
-            f"{model.name} has other weights than {info.model}, which made the run {info.id[:8]}"
+            f"the weights of {model.name} are not known; name the model file that made the run"
         )
+    return info.weights == weights
 
 
 def difference(recorded: Sequence[Event], again: Sequence[Event]) -> str | None:
-    """The first thing that is otherwise than recorded, in words; None where all is the same."""
+    """The first thing that is otherwise than recorded, in words; None where all is the same.
+
+    A run that was killed, or that nobody listened to any more, is the same as far as it goes.
+    """
     first, second = list(_essence(recorded)), list(_essence(again))
+    if not any(isinstance(event, RunFinished) for event in recorded):
+        second = second[: len(first)]
     for number, (one, other) in enumerate(zip(first, second, strict=False), 1):
         if one != other:
             return f"event {number}: recorded {one}, now {other}"
     if len(first) != len(second):
         return f"recorded {len(first)} events, now {len(second)}"
     return None
+
+
+def _essential(event: Event) -> bool:
+    return isinstance(event, StepFinished | ToolCallStarted | ToolCallFinished)
 
 
 def _essence(events: Sequence[Event]) -> Iterator[tuple[str, ...]]:
@@ -219,7 +254,8 @@ def _essence(events: Sequence[Event]) -> Iterator[tuple[str, ...]]:
             yield ("text", text)
             text = ""
         if isinstance(event, StepFinished):
-            yield ("step", str(event.step), event.end)
+            # A screen that ends an answer while it is written has it cut off; recorded, it is that much and no more.
+            yield ("step", str(event.step), "length" if event.end == "cancelled" else event.end)
         elif isinstance(event, ToolCallStarted):
             yield ("call", event.name, repr(event.arguments))
         elif isinstance(event, ToolCallFinished):
