@@ -88,7 +88,7 @@ class Engine:
         None (``max_tokens`` or the context's end reached), or with the ModelError that ended it. If it raises
         RuntimeError (a closed event loop), the generation is cancelled.
 
-        Raises ContextOverflow and ModelError.
+        Raises ContextOverflow and ModelError; a token that the vocabulary lacks is an error that is delivered.
         """
         prompt = list(tokens)
         if not prompt:
@@ -98,9 +98,6 @@ class Engine:
                 f"the prompt has {len(prompt)} tokens and the context holds {self.length}; "
                 "shorten the conversation or give the model a larger context"
             )
-        if min(prompt) < 0 or max(prompt) >= self.vocab.size:
-            outside = next(token for token in prompt if not 0 <= token < self.vocab.size)
-            raise ModelError(f"token id {outside} is outside of the vocabulary of {self.vocab.size}")
         if sampling.logprobs is not None and not 0 <= sampling.logprobs <= MOST_LOGPROBS:
             raise ModelError(f"logprobs must be from 0 to {MOST_LOGPROBS}, not {sampling.logprobs}")
         generation = Generation(prompt, sampling, max_tokens, deliver, guide)
@@ -248,11 +245,9 @@ class Engine:
             generation = self._waiting.popleft()
             self._running.append(generation)
         try:
-            seat = self._memory.seat(generation.prompt)
+            self._writer.start(generation, self._memory.seat(generation.prompt))
         except ModelError as error:
             self._finish(generation, error)
-        else:
-            self._writer.start(generation, seat)
 
     def _make_room_to_write(self) -> None:
         for generation in list(self._running):

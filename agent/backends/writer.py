@@ -42,9 +42,9 @@ class Writer:
         self._guesses = guesses
 
     def start(self, generation: Generation, seat: Seat) -> None:
-        """Ready a generation to be read and written in its seat."""
+        """Ready a generation to be read and written in its seat. Raises ModelError."""
         generation.slot = seat.slot
-        generation.pending = generation.prompt[seat.matched :]
+        generation.pending = self._checked(generation.prompt[seat.matched :])
         generation.carried = seat.carried
         sampler = make_sampler(self._lib, generation.sampling, self._vocab.size)
         guide = generation.guide
@@ -52,6 +52,13 @@ class Writer:
         generation.decoder = TextDecoder(self._vocab)
         if self._guesses:
             generation.drafter = Drafter(generation.prompt)
+
+    def _checked(self, tokens: list[int]) -> list[int]:
+        """Tokens that are new to the memory: llama.cpp would end the process on one that the vocabulary lacks."""
+        if min(tokens) < 0 or max(tokens) >= self._vocab.size:
+            outside = next(token for token in tokens if not 0 <= token < self._vocab.size)
+            raise ModelError(f"token id {outside} is outside of the vocabulary of {self._vocab.size}")
+        return tokens
 
     def take(self, part: Part) -> None:
         """Note what a decode has put into memory, and write on where it gave logits."""

@@ -178,7 +178,10 @@ def test_prompts_that_cannot_be(tiny: Path, make: Callable[..., Engine], bad: li
     engine = make(tiny)
     with pytest.raises(ModelError, match=r"no tokens|outside"):
         run(engine, bad)
-    assert len(run(engine, [1], max_tokens=2)) == 2
+    known = run(engine, [1], max_tokens=2)
+    with pytest.raises(ModelError, match=r"no tokens|outside"):  # behind what is in memory, too
+        run(engine, bad and [1, *bad])
+    assert len(known) == len(run(engine, [1, *known], max_tokens=2)) == 2
 
 
 @pytest.fixture(scope="module")
