@@ -155,12 +155,14 @@ def chat(**options: Any) -> None:
 
 @cli.command(context_settings=CONTEXT)
 @with_options
-def doctor(**options: Any) -> None:
-    """Check model, sandbox and keys; exit code 6 when a question could not be answered."""
+@click.option("-v", "--verbose", is_flag=True, help="Everything that was looked at, not only what is ill.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def doctor(verbose: bool, as_json: bool, **options: Any) -> None:
+    """Check build, model, memory, sandbox, kernel, keys, screens and terminal; exit code 6 when not ready."""
     from .doctor import examine
 
     settings = settings_of(options)
-    finish(lambda: examine(settings), debug=settings.debug)
+    finish(lambda: examine(settings, verbose=verbose, as_json=as_json), debug=settings.debug)
 
 
 @cli.group(context_settings=CONTEXT)

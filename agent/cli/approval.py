@@ -185,10 +185,9 @@ def _asking(question: _Question, *, whole: bool) -> str:
         asked, text = f"may {short_name(question.name)} run?", call_text(question.name, question.arguments)
     else:
         found = {name: str(question.arguments.get(name, "")) for name in ("screen", "reason", "text")}
-        asked, text = (
-            f"{found['screen']} objects: {found['reason']}. May it pass all the same?",
-            found["text"],
-        )
+        name = str(question.arguments.get("tool", ""))
+        what = f"{short_name(name)} run" if name else "it pass"
+        asked, text = f"{found['screen']} objects: {found['reason']}. May {what} all the same?", found["text"]
     text, left = (text, 0) if whole else cut(text)
     more = f"\n  +{left} lines, w shows all" if left else ""
     indented = "".join(f"\n  {line}" for line in text.split("\n") if text)

@@ -32,8 +32,8 @@ def test_there_are_several_ways_to_ask(words: list[str], script: Write) -> None:
 
 
 def test_options_may_stand_before_a_subcommand(script: Write) -> None:
-    result = invoke("-m", script("x"), "doctor")
-    assert "model: answers.txt" in result.stdout
+    result = invoke("-m", script("x"), "--no-tools", "doctor")
+    assert "ready: answers.txt" in result.stdout
 
 
 def test_stdin_comes_before_the_question_in_a_fence(script: Write) -> None:
@@ -189,11 +189,17 @@ def test_help_shows_options_and_commands() -> None:
 
 
 def test_the_doctor_names_what_is_missing(script: Write) -> None:
-    healthy = invoke("doctor", "-m", script("x"))
-    assert "search is off" in healthy.stdout
-    sick = invoke("doctor", "-m", "/nowhere.gguf")
+    healthy = invoke("doctor", "--no-tools", "-m", script("x"))
+    assert healthy.stdout.startswith("✓ ready: answers.txt")
+    assert "not set up: search, Wolfram|Alpha; arriero doctor -v says how" in healthy.stdout
+    assert "search is off" in invoke("doctor", "-v", "--no-tools", "-m", script("x")).stdout
+    sick = invoke("doctor", "--no-tools", "-m", "/nowhere.gguf")
     assert sick.exit_code == 6
-    assert "there is no model file /nowhere.gguf" in sick.stdout
+    assert "✗ model: there is no model file /nowhere.gguf" in sick.stdout
+    assert "  → arriero models list" in sick.stdout
+    told = json.loads(invoke("doctor", "--no-tools", "--json", "-m", "/nowhere.gguf").stdout)
+    assert not told["ready"]
+    assert {"model", "safety", "journal"} <= {finding["check"] for finding in told["findings"]}
 
 
 def test_an_unknown_search_provider_is_exit_code_6(script: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +207,9 @@ def test_an_unknown_search_provider_is_exit_code_6(script: Write, monkeypatch: p
     result = invoke("-m", script("x"), "--tool", "search", "hi")
     assert result.exit_code == 6
     assert "ARRIERO_SEARCH: there is no search provider 'altavista'" in result.stderr
-    assert "altavista" in invoke("doctor", "-m", script("x")).stdout
+    examined = invoke("doctor", "--no-tools", "-m", script("x"))
+    assert "altavista" in examined.stdout
+    assert examined.exit_code == 6
 
 
 def test_a_search_provider_that_was_named_says_what_it_lacks(
@@ -222,4 +230,3 @@ def test_no_sandbox_is_said_at_every_start_and_by_the_doctor(script: Write) -> N
         assert run.stdout == "It is 42.\n"
     examined = invoke("--unsafe-no-sandbox", "-m", script("x"), "doctor").stdout
     assert "WITHOUT A SANDBOX" in examined
-    assert "WITHOUT" not in invoke("-m", script("x"), "doctor").stdout

@@ -1,5 +1,6 @@
 """Screens from the command line: asking them, trying them, measuring them, and reading what they said."""
 
+import io
 import json
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from click.testing import CliRunner, Result
 
 from arriero.agent import Agent
 from arriero.agent.backends import ScriptedModel
-from arriero.agent.cli.doctor import _screens
+from arriero.agent.cli.checks import Finding, screens
 from arriero.agent.cli.safety_commands import eval_safety, safety
 from arriero.agent.cli.settings import Settings
+from arriero.agent.cli.terminal import Terminal
 from arriero.safety.base import ScreenInput, Verdict
 from arriero.safety.policy import Policy
 
@@ -82,18 +84,19 @@ def test_screens_are_tried_on_their_canaries(tmp_path: Path) -> None:
 def test_the_doctor_tries_the_screens_of_the_policy(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text("preset = 'strict'\n[settings.code_shield]\nrules = false\n")
-    ready, lines = _screens(Settings(safety=str(policy)))
-    assert not ready
-    said = "\n".join(line for _, line in lines)
-    assert "code_shield at code: 2 of 2 harmful texts found" in said
+    found = tried(policy)
+    assert "code_shield at code: 2 of 2 harmful texts found" in "\n".join(one.line for one in found)
+    said = "\n".join(one.line for one in found if one.state == "broken")
     assert "llama_guard at input, tool_call" in said
     assert "prompt_guard at input, tool_result: settings.prompt_guard.folder" in said
-    assert [ok for ok, line in lines if "ready" in line] == [False]
-    ready, lines = _screens(Settings())
-    assert (ready, len(lines)) == (True, 1)
-    ready, lines = _screens(Settings(safety="strcit"))
-    assert not ready
-    assert "did you mean 'strict'" in lines[0][1]
+    assert [one.state for one in tried("default")] == ["good"]
+    (wrong,) = tried("strcit")
+    assert wrong.state == "broken"
+    assert "did you mean 'strict'" in wrong.line
+
+
+def tried(policy: Path | str) -> list[Finding]:
+    return list(screens(Settings(safety=str(policy)), Terminal(io.StringIO(), False, False, True)))
 
 
 # measuring
@@ -123,7 +126,7 @@ def test_rates_are_told_in_a_table(cases: str) -> None:
     lines = {line.split("  ")[0]: line for line in rates.splitlines()}
     assert "50.0% (9.5%-90.5%)" in lines["all"]
     assert "0.0% (0.0%-32.4%)" in lines["all"]
-    assert "languages: en" in lines
+    assert "language en" in lines
     assert "a secret that no pattern knows" in result.stdout
 
 

@@ -54,7 +54,7 @@ def test_tools_of_servers(servers: str) -> None:
 
 
 def examined(script: Path, servers: str) -> Result:
-    return CliRunner().invoke(cli, ["doctor", "-m", f"script:{script}", "--mcp", servers])
+    return CliRunner().invoke(cli, ["doctor", "-v", "--no-tools", "-m", f"script:{script}", "--mcp", servers])
 
 
 def test_the_doctor_says_which_servers_do_not_start(servers: str, tmp_path: Path) -> None:
