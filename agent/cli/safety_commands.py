@@ -36,6 +36,9 @@ _DONE: Final = {
     "retry": "was written anew",
 }
 
+_MOST_ROWS: Final = 20
+"""Of the places, sources, languages and categories each, the most that a table shows."""
+
 _POLICY: Final = click.option(
     "-p",
     "--policy",
@@ -307,8 +310,16 @@ def _spread(cases: list[Any], limit: int | None) -> list[Any]:
 def _report(found: dict[str, Any]) -> None:
     head = ("", "cases", "harmful", "violations", "harmless", "false refusals", "precision", "recall", "F1")
     rows = [_rates("all", found["all"])]
-    for group in ("places", "categories", "languages"):
-        rows += [_rates(f"{group}: {name}", rates) for name, rates in found[group].items()]
+    for group, one in (
+        ("places", "place"),
+        ("sources", "from"),
+        ("languages", "language"),
+        ("categories", "category"),
+    ):
+        named = sorted(found[group].items(), key=lambda pair: -pair[1]["cases"])
+        rows += [_rates(f"{one} {name}", rates) for name, rates in named[:_MOST_ROWS]]
+        if len(named) > _MOST_ROWS:
+            rows.append((f"{len(named) - _MOST_ROWS} more: --json", *("" for _ in head[1:])))
     _table(head, rows)
     actions = sorted({action for counts in found["confusion"].values() for action in counts})
     click.echo()
@@ -323,7 +334,7 @@ def _report(found: dict[str, Any]) -> None:
     _table(
         ("milliseconds", "median", "p95", "mean"),
         (
-            (name, *(f"{took[key]:.1f}" for key in ("median", "p95", "mean")))
+            (name, *(f"{took[key]:.3g}" for key in ("median", "p95", "mean")))
             for name, took in found["latency_ms"].items()
             if took
         ),

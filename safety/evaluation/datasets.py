@@ -14,6 +14,9 @@ from ..base import PLACES, Place, ScreenError
 
 Row = Mapping[str, Any]
 
+ENGLISH: Final = "English"
+"""What the language is called of collections that name none and are English; others are called as they say."""
+
 _HARMFUL_WORDS: Final = frozenset(
     (
         "1",
@@ -44,7 +47,7 @@ class Case:
     """One text, whether it should be stopped, and the place where it would come in.
 
     ``label`` is the collection's own word for what it is; ``category`` and ``language`` are "" where it says none.
-    ``asked`` is the question that an answer answers.
+    ``asked`` is the question that an answer answers, ``source`` the collection or the file.
     """
 
     id: str
@@ -55,6 +58,7 @@ class Case:
     category: str = ""
     language: str = ""
     asked: str = ""
+    source: str = ""
 
 
 def read_cases(path: Path, *, place: Place | None = None) -> list[Case]:
@@ -82,14 +86,11 @@ def read_cases(path: Path, *, place: Place | None = None) -> list[Case]:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DatasetError(f"{path}: row {number}: {error!s}") from error
         if case is not None:
-            cases.append(case if place is None else _moved(case, place))
+            source = case.source or path.name.partition(".")[0]
+            cases.append(replace(case, place=place or case.place, source=source))
     if not cases:
         raise DatasetError(f"{path}: none of its rows is a case")
     return cases
-
-
-def _moved(case: Case, place: Place) -> Case:
-    return replace(case, place=place)
 
 
 def _content(path: Path) -> str:
@@ -153,9 +154,15 @@ def _first(value: object) -> str:
 
 
 def _normalised(row: Row, name: str) -> Case:
-    label = str(row["label"])
-    place: Place = "tool_result" if label == "injection" else "input"
-    return Case(name, str(row["text"]), _is_harmful(label), place, label, _first(row["src"]))
+    label, source = str(row["label"]), _first(row["src"])
+    theirs = label == "injection" or source.startswith(
+        "bipia"
+    )  # mails and pages, whether or not one is an attack
+    if "kind" in row:
+        theirs = row["kind"] == "indirect"
+    place: Place = "tool_result" if theirs else "input"
+    category = str(row.get("note") or "")
+    return Case(name, str(row["text"]), _is_harmful(label), place, label, category, source=source)
 
 
 def _needle(row: Row, name: str) -> Case:
@@ -165,23 +172,31 @@ def _needle(row: Row, name: str) -> Case:
 def _xstest(row: Row, name: str) -> Case:
     kind = str(row["type"])
     label = row.get("label") or ("unsafe" if kind.startswith("contrast") else "safe")
-    return Case(name, str(row["prompt"]), _is_harmful(label), label=str(label), category=kind, language="en")
+    return Case(
+        name, str(row["prompt"]), _is_harmful(label), label=str(label), category=kind, language=ENGLISH
+    )
 
 
 def _harmbench(row: Row, name: str) -> Case:
     text = "\n\n".join(filter(None, (str(row.get("ContextString") or ""), str(row["Behavior"]))))
     return Case(
-        str(row.get("BehaviorID") or name), text, True, "input", "harmful", str(row["SemanticCategory"]), "en"
+        str(row.get("BehaviorID") or name),
+        text,
+        True,
+        "input",
+        "harmful",
+        str(row["SemanticCategory"]),
+        ENGLISH,
     )
 
 
 def _advbench(row: Row, name: str) -> Case:
-    return Case(name, str(row["goal"]), True, "input", "harmful", "", "en")
+    return Case(name, str(row["goal"]), True, "input", "harmful", "", ENGLISH)
 
 
 def _strongreject(row: Row, name: str) -> Case:
     return Case(
-        name, str(row["forbidden_prompt"]), True, "input", "harmful", str(row.get("category") or ""), "en"
+        name, str(row["forbidden_prompt"]), True, "input", "harmful", str(row.get("category") or ""), ENGLISH
     )
 
 
@@ -189,29 +204,28 @@ def _jailbreakbench(row: Row, name: str) -> Case | None:
     text = row.get("prompt")
     if not text:  # an attack that found no prompt
         return None
-    return Case(name, str(text), True, "input", "jailbreak", str(row.get("category") or ""), "en")
+    return Case(name, str(text), True, "input", "jailbreak", str(row.get("category") or ""), ENGLISH)
 
 
 def _toxicchat(row: Row, name: str) -> Case:
     jailbreak = _is_harmful(row.get("jailbreaking", 0))
     harmful = jailbreak or _is_harmful(row["toxicity"])
     label = "jailbreak" if jailbreak else "toxic" if harmful else "safe"
-    return Case(str(row.get("conv_id") or name), str(row["user_input"]), harmful, "input", label, "", "en")
+    return Case(str(row.get("conv_id") or name), str(row["user_input"]), harmful, "input", label, "", ENGLISH)
 
 
 def _prompt_injection(row: Row, name: str) -> Case:
     indirect = row.get("injection_type") == "indirect"
     place: Place = "tool_result" if indirect else "input"
-    kind, language = str(row["injection_variant"]), str(row.get("speaking_language") or "")
+    kind, language = str(row["injection_variant"]), str(row.get("speaking_language") or ENGLISH)
     return Case(name, str(row["user_input"]), True, place, "injection", kind, language)
 
 
 def _cyberseceval(row: Row, name: str) -> Case:
     harmful = _is_harmful(row.get("is_malicious", True))
     label = "harmful" if harmful else "benign"
-    return Case(
-        name, str(row["mutated_prompt"]), harmful, "input", label, _first(row.get("attack_type")), "en"
-    )
+    kind, language = _first(row.get("attack_type")), str(row.get("speaking_language") or ENGLISH)
+    return Case(name, str(row["mutated_prompt"]), harmful, "input", label, kind, language)
 
 
 def _insecure_code(row: Row, name: str) -> Case | None:
@@ -228,7 +242,7 @@ def _humaneval(row: Row, name: str) -> Case:
 
 def _bipia(row: Row, name: str) -> Case:
     return Case(
-        name, str(row["attack_text"]), True, "tool_result", "injection", str(row["attack_kind"]), "en"
+        name, str(row["attack_text"]), True, "tool_result", "injection", str(row["attack_kind"]), ENGLISH
     )
 
 

@@ -147,9 +147,10 @@ class Rates:
 
 
 def report(judged: Sequence[Judged], *, policy: str = "") -> dict[str, Any]:
-    """All that was measured, ready for JSON: in all, by place, category, language and screen; latencies."""
+    """All that was measured, ready for JSON: in all, by place, source, category, language and screen; latencies."""
     groups: dict[str, Callable[[Judged], str]] = {
         "places": lambda one: one.case.place,
+        "sources": lambda one: one.case.source,
         "categories": lambda one: one.case.category or one.case.label,
         "languages": lambda one: one.case.language,
     }

@@ -2,26 +2,33 @@
 
 Run it as ``python tests/bench/screens.py [--full]``. A guard of a real model's shape with random weights reads its
 categories (400 tokens) and the text and writes three tokens, then lets everything pass; a chat model of the same
-kind reads a prompt of 400 tokens and writes 120. Each figure is the best of several runs, on and off in turns.
+kind reads a prompt of 400 tokens and writes 120. One guard judges input and output, and two, as in the preset
+``strict``, the call, the code and the result of a scripted model. Each figure is the best of several runs, with
+screens and without in turns; every text is new to every model.
 
-``overlapped_over_sequential`` is the time to the first shown text with a screened input, by the time that the check
-and the same run without screens take one after the other; ``output_…`` the same of a whole answer that is screened
-in windows. ``added_ms`` is what each place adds. ``patterns_…`` are processor time of the preset that needs no
-model, scripted, for a step with a call and for a streamed token of four characters, beside what the loop itself
-takes. ``holds`` is false when overlapping gains less than a tenth, or where the preset costs more than 300 us a
-step, or thrice as much as the loop for a token.
+By place: milliseconds ``off`` and ``screened`` (for input until the first text is shown, else of the whole run), of
+the ``checks`` alone, what the screens ``added``, and ``overlapped_over_sequential``: screened by the run without
+screens and all its checks one after the other. ``patterns`` is processor time of the preset that needs no model,
+scripted, for a step with a call and for a streamed token of four characters, beside what the loop itself takes.
+``prompt_guard`` is ``prompt_guard.py``. ``holds`` is false when overlapping gains less than a tenth anywhere (on two
+cores or more), where the preset costs more than 300 us a step, or thrice as much as the loop for a token, and where
+Prompt Guard is slower than the reference.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import prompt_guard
 from random_model import SHAPES, write_random_model
 
 from arriero.agent import Agent, Limits
@@ -29,12 +36,12 @@ from arriero.agent.backends import Model, Sampling, ScriptedModel
 from arriero.agent.backends.llama_cpp import LlamaCppModel
 from arriero.agent.events import TextDelta
 from arriero.prompts import Segment
-from arriero.safety.base import ALLOW, Place, ScreenInput, Verdict
+from arriero.safety.base import ALLOW, PLACES, Place, ScreenInput, Verdict
 from arriero.safety.policy import Policy
 from arriero.tools import tool
 
 CATEGORIES, PROMPT, ANSWER = 400, 400, 120  # tokens
-GREEDY = Sampling(temperature=0)
+GREEDY, OFF = Sampling(temperature=0), Policy.preset("off")
 MOST_OVERLAPPED = 0.9
 MOST_STEP_US, MOST_BY_TOKEN = 300.0, 3.0
 
@@ -42,84 +49,105 @@ MOST_STEP_US, MOST_BY_TOKEN = 300.0, 3.0
 class Guard:
     """Does a guard's work, and finds nothing."""
 
-    name = "guard"
-
-    def __init__(self, model: LlamaCppModel) -> None:
+    def __init__(self, name: str, model: LlamaCppModel) -> None:
+        self.name = name
         self._model = model
         self._head = [1000 + index for index in range(CATEGORIES)]
-        self.seconds = 0.0
+        self.given: list[str] = []
 
     async def check(self, given: ScreenInput) -> Verdict:
         """Read the text behind the categories and write three tokens."""
+        self.given.append(given.text)
+        await self._read(given.text)
+        return ALLOW
+
+    async def again(self) -> float:
+        """Seconds that all checks since the last time take by themselves, of texts that differ in one letter."""
+        texts, self.given = self.given, []
         started = time.perf_counter()
-        tokens = [*self._head, *self._model.tokenize([Segment(given.text + "?")])]
+        for text in texts:
+            await self._read(f"~{text[1:]}")
+        return time.perf_counter() - started
+
+    async def _read(self, text: str) -> None:
+        tokens = [*self._head, *self._model.tokenize([Segment(text + "?")])]
         async with aclosing(self._model.generate(tokens, GREEDY, max_tokens=3)) as verdict:
             async for _ in verdict:
                 pass
-        self.seconds += time.perf_counter() - started
-        return ALLOW
 
 
 def main() -> int:
     """Measure every place, print what it costs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="models of Llama 3.2 1B's size; minutes")
-    options = parser.parse_args()
-    shape, repeats = (SHAPES["1b"], 3) if options.full else (SHAPES["small"], 2)
+    full = parser.parse_args().full
     with tempfile.TemporaryDirectory() as name:
-        path = write_random_model(Path(name) / "model.gguf", shape)
-        figures = asyncio.run(_measure(path, repeats))
-    figures |= asyncio.run(_patterns())
+        path = write_random_model(Path(name) / "model.gguf", SHAPES["1b" if full else "small"])
+        places = asyncio.run(_places(path, repeats=3 if full else 2))
+    patterns = asyncio.run(_patterns())
+    classifier = prompt_guard.measure(full=full)
+    cores = len(os.sched_getaffinity(0))
+    overlap = max(figures["overlapped_over_sequential"] for figures in places.values())
     holds = (
-        figures["overlapped_over_sequential"] <= MOST_OVERLAPPED
-        and figures["output_overlapped_over_sequential"] <= MOST_OVERLAPPED
-        and figures["patterns_us_a_step"] <= MOST_STEP_US
-        and figures["patterns_us_a_token"] <= MOST_BY_TOKEN * figures["loop_us_a_token"]
+        (overlap <= MOST_OVERLAPPED or cores < 2)
+        and patterns["us_a_step"] <= MOST_STEP_US
+        and patterns["us_a_token"] <= MOST_BY_TOKEN * patterns["loop_us_a_token"]
+        and classifier["holds"]
     )
-    print(json.dumps({"guard": "1b" if options.full else "small", **figures, "holds": holds}))
+    guard = "1b" if full else "small"
+    print(
+        json.dumps(
+            {"guard": guard, "cores": cores, **places, "patterns": patterns, "prompt_guard": classifier}
+            | {"holds": holds}
+        )
+    )
     return 0 if holds else 1
 
 
-async def _measure(path: Path, repeats: int) -> dict[str, float]:
+async def _places(path: Path, repeats: int) -> dict[str, dict[str, float]]:
     chat = LlamaCppModel(path, n_ctx=4096, n_threads=1)
-    guard = Guard(LlamaCppModel(path, n_ctx=4096, n_threads=1))
-    await guard.check(ScreenInput("input", "warm"))
-    figures: dict[str, float] = {}
-    await _converse(chat, Policy.preset("off"), "warm", 2)
-
-    off, on, alone = [], [], []
-    for number in range(repeats):
-        for policy, times in ((Policy.preset("off"), off), (_policy(guard, "input"), on)):
-            guard.seconds = 0.0
-            times.append((await _converse(chat, policy, _prompt(2 * number + (times is on)), 2))[0])
-        alone.append(guard.seconds)
-    figures["first_text_ms_off"] = _ms(off)
-    figures["first_text_ms_screened"] = _ms(on)
-    figures["input_check_ms"] = _ms(alone)
-    figures["input_added_ms"] = round(_ms(on) - _ms(off), 1)
-    figures["overlapped_over_sequential"] = round(min(on) / (min(off) + min(alone)), 3)
-
-    off, on, alone, first = [], [], [], []
-    for number in range(repeats):
-        for policy, times in ((Policy.preset("off"), off), (_policy(guard, "output"), on)):
-            guard.seconds = 0.0
-            shown, whole = await _converse(chat, policy, f"write {number}", ANSWER)
-            times.append(whole)
-            if times is on:
-                first.append(shown)
-        alone.append(guard.seconds)
-    figures["output_ms_off"] = _ms(off)
-    figures["output_ms_screened"] = _ms(on)
-    figures["output_checks_ms"] = _ms(alone)
-    figures["output_first_text_ms_screened"] = _ms(first)
-    figures["output_added_ms"] = round(_ms(on) - _ms(off), 1)
-    figures["output_overlapped_over_sequential"] = round(min(on) / (min(off) + min(alone)), 3)
-
-    places: tuple[Place, ...] = ("tool_call", "tool_result")
-    for place in places:
-        figures[f"{place}_added_ms"] = await _added_by_call(_policy(guard, place), repeats)
+    guards = [Guard(name, LlamaCppModel(path, n_ctx=4096, n_threads=1)) for name in ("one", "two")]
+    for guard in guards:
+        await guard.check(ScreenInput("input", "warm"))
+        await guard.again()
+    await _converse(chat, OFF, "warm", 2)
+    figures = {}
+    for place in PLACES:
+        asked = guards[:1] if place in ("input", "output") else guards
+        figures[place] = await _place(place, asked, partial(_run, chat, place), repeats)
     await chat.aclose()
     return figures
+
+
+async def _place(
+    place: Place, guards: list[Guard], run: Callable[[Policy, int], Awaitable[float]], repeats: int
+) -> dict[str, float]:
+    screened = OFF
+    for guard in guards:
+        screened = screened.with_screen(guard.name, guard, place)
+    off, on, alone = [], [], []
+    for number in range(repeats):
+        off.append(await run(OFF, 2 * number))
+        on.append(await run(screened, 2 * number + 1))
+        alone.append(sum([await guard.again() for guard in guards]))
+    return {
+        "off": _ms(off),
+        "screened": _ms(on),
+        "checks": _ms(alone),
+        "added": round(_ms(on) - _ms(off), 1),
+        "overlapped_over_sequential": round(min(on) / (min(off) + min(alone)), 3),
+    }
+
+
+async def _run(chat: Model, place: Place, policy: Policy, number: int) -> float:
+    """Seconds of a run in which something stands at the place; each number has texts of its own."""
+    if place == "input":
+        return (await _converse(chat, policy, _text(number), 2))[0]
+    if place == "output":
+        return (await _converse(chat, policy, f"{number} write", ANSWER))[1]
+    started = time.perf_counter()
+    await _call(policy, [_text(number, 100)], _text(number), code=place == "code")
+    return time.perf_counter() - started
 
 
 async def _converse(model: Model, policy: Policy, prompt: str, tokens: int) -> tuple[float, float]:
@@ -135,44 +163,37 @@ async def _converse(model: Model, policy: Policy, prompt: str, tokens: int) -> t
     return first or whole, whole
 
 
-async def _added_by_call(policy: Policy, repeats: int) -> float:
-    """Milliseconds that a policy adds to a run with one call."""
+async def _call(guards: Policy, texts: list[str], result: str, *, code: bool = False) -> None:
+    """A run of a scripted model that makes a call with each of the texts."""
 
-    async def once(guards: Policy) -> float:
-        started = time.perf_counter()
-        await _call(guards)
-        return time.perf_counter() - started
-
-    pairs = [(await once(Policy.preset("off")), await once(policy)) for _ in range(repeats)]
-    return round(_ms([on for _, on in pairs]) - _ms([off for off, _ in pairs]), 1)
-
-
-async def _call(guards: Policy, calls: int = 1) -> None:
-    @tool(effect="read")
-    def look(text: str) -> str:
+    @tool(effect="read", name="code_interpreter" if code else "look")
+    def look(text: str = "", code: str = "") -> str:
         """Look."""
-        return "a result of a few words"
+        return result
 
-    said = [f'{{"name": "look", "parameters": {{"text": "some words {n}"}}}}<|eom_id|>' for n in range(calls)]
-    limits = Limits(max_steps=None)
-    await Agent(ScriptedModel([*said, "Done.<|eot_id|>"]), tools=[look], guards=guards, limits=limits).run(
-        "hello"
-    )
+    calls = [f"<|python_tag|>print('{text}')" if code else json.dumps(_look(text)) for text in texts]
+    model = ScriptedModel([*(f"{call}<|eom_id|>" for call in calls), "Done.<|eot_id|>"])
+    await Agent(model, tools=[look], guards=guards, limits=Limits(max_steps=None)).run("hello")
+
+
+def _look(text: str) -> dict[str, Any]:
+    return {"name": "look", "parameters": {"text": text}}
 
 
 async def _patterns() -> dict[str, float]:
     """Processor time that the preset without a model adds, in microseconds."""
     calls, words = 300, 5000
+    texts = [f"some words {number}" for number in range(calls)]
 
     async def stream(guards: Policy) -> None:
         await Agent(ScriptedModel(["word " * words + "<|eot_id|>"]), guards=guards).run("hello")
 
-    step, loop_step = await _cpu(lambda guards: _call(guards, calls))
+    step, loop_step = await _cpu(lambda guards: _call(guards, texts, "a result of a few words"))
     token, loop_token = await _cpu(stream)
     return {
-        "patterns_us_a_step": round(1e6 * step / calls, 1),
+        "us_a_step": round(1e6 * step / calls, 1),
         "loop_us_a_step": round(1e6 * loop_step / calls, 1),
-        "patterns_us_a_token": round(1e6 * token / (words * 5 / 4), 2),
+        "us_a_token": round(1e6 * token / (words * 5 / 4), 2),
         "loop_us_a_token": round(1e6 * loop_token / (words * 5 / 4), 2),
     }
 
@@ -188,13 +209,9 @@ async def _cpu(run: Callable[[Policy], Awaitable[None]]) -> tuple[float, float]:
     return best["default"] - best["off"], best["off"]
 
 
-def _policy(guard: Guard, place: Place) -> Policy:
-    return Policy.preset("off").with_screen("guard", guard, place)
-
-
-def _prompt(number: int) -> str:
-    """About PROMPT tokens that no other prompt begins with."""
-    return f"{number} " + "".join(chr(97 + (number * 7 + index * index) % 26) for index in range(PROMPT))
+def _text(number: int, length: int = PROMPT) -> str:
+    """About so many tokens that no other text begins with."""
+    return f"{number} " + "".join(chr(97 + (number * 7 + index * index) % 26) for index in range(length))
 
 
 def _ms(times: list[float]) -> float:

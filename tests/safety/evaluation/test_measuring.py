@@ -244,9 +244,11 @@ FORMS = [
     ),
     (
         "normalised",
-        lines({"id": "a", "src": "x", "text": "t", "label": "benign", "note": ""},
-              {"id": "b", "src": "x", "text": "t", "label": "injection", "note": ""}),
-        [("input", False, "x"), ("tool_result", True, "x")],
+        lines({"id": "a", "src": "x", "text": "t", "label": "benign", "note": "homonyms"},
+              {"id": "b", "src": "x", "text": "t", "label": "injection", "note": "n"},
+              {"id": "c", "src": "x", "text": "t", "label": "injection", "note": "n", "kind": "direct"},
+              {"id": "d", "src": "bipia_email", "text": "t", "label": "benign"}),
+        [("input", False, "homonyms"), ("tool_result", True, "n"), ("input", True, "n"), ("tool_result", False, "")],
     ),
     (
         "needle",
@@ -276,6 +278,21 @@ def test_published_forms_are_read(tmp_path, content, expected):
     cases = read_cases(file(tmp_path, content))
     assert [(case.place, case.harmful, case.category) for case in cases] == expected
     assert all(case.text for case in cases)
+
+
+def test_cases_say_where_they_are_from_and_in_which_language(tmp_path):
+    rows = [
+        {"mutated_prompt": "m", "is_malicious": False, "attack_type": "a", "speaking_language": "Hindi"},
+        {"mutated_prompt": "m", "is_malicious": False, "attack_type": "a"},
+    ]
+    cases = read_cases(file(tmp_path, rows, "frr_multilingual.v2.json"))
+    assert [(case.source, case.language) for case in cases] == [
+        ("frr_multilingual", "Hindi"),
+        ("frr_multilingual", "English"),
+    ]
+    (case,) = read_cases(file(tmp_path, {"src": "xstest", "text": "t", "label": "benign"}))
+    assert case.source == "xstest"
+    assert set(report(judged(perfect, cases=[*cases, case]))["sources"]) == {"frr_multilingual", "xstest"}
 
 
 def test_files_may_be_gzipped_and_places_given(tmp_path):
