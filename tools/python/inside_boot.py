@@ -10,7 +10,6 @@ import json
 import os
 import queue
 import secrets
-import shutil
 import signal
 import struct
 import sys
@@ -64,7 +63,8 @@ def _remove_scratch(config: Mapping[str, Any]) -> None:
     # Again and again for a while: what is just being killed may still write a last file.
     end = time.monotonic() + _CLEARING_S
     while config["scratch"] and os.path.lexists(config["scratch"]) and time.monotonic() < end:
-        shutil.rmtree(config["scratch"], ignore_errors=True)
+        with contextlib.suppress(OSError):
+            inside_files.remove_tree(config["scratch"])
 
 
 def _kill_orphans() -> None:

@@ -24,7 +24,10 @@ class Channels:
     """The client side of one kernel's sockets; what is malformed or wrongly signed is dropped and counted."""
 
     def __init__(self, connection: Mapping[str, Any]) -> None:
-        self._client = BlockingKernelClient()
+        context = zmq.Context()
+        # A kernel that hangs up could have put a link to another socket where its own was.
+        context.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._client = BlockingKernelClient(context=context)
         self._client.load_connection_info(dict(connection))
         self._client.start_channels(stdin=False, hb=False, control=False)
         self.shell = self._client.shell_channel.socket

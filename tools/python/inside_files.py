@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import os
 import re
+import secrets
 import stat
 import struct
 from collections.abc import Mapping
@@ -83,6 +84,50 @@ def get(work: str, path: str, most: int) -> bytes:
         if status.st_size > most:
             raise OSError(f"{status.st_size} bytes is more than {most}")
         return file.read(most)
+
+
+def remove_tree(directory: str) -> None:
+    """Remove a directory and all in it, whatever its names, modes and depth; OSError where something is in the way.
+
+    Not by ``shutil.rmtree``, which gives up on directories that cannot be listed and on very deep ones.
+    """
+    top = _open_to_empty(directory, None)
+    try:
+        while names := os.listdir(top):
+            for name in names:
+                _remove_or_flatten(name, top)
+    finally:
+        os.close(top)
+    os.rmdir(directory)
+
+
+def _remove_or_flatten(name: str, top: int) -> None:
+    """Remove one entry; what is in a directory comes to lie beside it, so that no path ever gets longer."""
+    try:
+        os.unlink(name, dir_fd=top)
+        return
+    except IsADirectoryError:
+        inner = _open_to_empty(name, top)
+    try:
+        for child in os.listdir(inner):
+            try:
+                os.unlink(child, dir_fd=inner)
+            except IsADirectoryError:
+                os.close(_open_to_empty(child, inner))
+                os.rename(child, secrets.token_hex(16), src_dir_fd=inner, dst_dir_fd=top)
+    finally:
+        os.close(inner)
+    os.rmdir(name, dir_fd=top)
+
+
+def _open_to_empty(name: str, parent: int | None) -> int:
+    """A descriptor of a directory, which can be listed and changed from now on; never that of a link's target."""
+    found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{found}", 0o700)
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
+    finally:
+        os.close(found)
 
 
 def listing(work: str) -> list[list[Any]]:

@@ -8,8 +8,8 @@ class SandboxLimits:
     """Limits of one sandbox; times in seconds, sizes in MiB (2**20 bytes), text in characters.
 
     ``cpu_s`` counts for all processes together, from the beginning of a call until the next one begins; None turns
-    it off. ``memory_mb`` is for all processes inside together, ``address_space_mb`` for each of them. ``upload_mb``
-    is for each file that the caller gives, ``given_mb`` for all of them together.
+    it off. ``memory_mb`` and ``sockets`` are for all processes inside together, ``address_space_mb`` for each of
+    them. ``upload_mb`` is for each file that the caller gives, ``given_mb`` for all of them together.
     """
 
     wall_s: float = 60.0
@@ -22,6 +22,7 @@ class SandboxLimits:
     processes: int = 128
     tasks: int = 256
     open_files: int = 1024
+    sockets: int = 1000
     file_mb: int = 512
     work_mb: int = 512
     tmp_mb: int = 256

@@ -188,7 +188,9 @@ def _rlimits(variant: Variant, limits: SandboxLimits, uid: int | None) -> Mappin
     alone = uid is not None or (variant.level == "bubblewrap" and variant.user_namespace)
     tasks = limits.tasks + (0 if alone else _tasks_of_user())
     return {
-        "CORE": 0,
+        "CORE": 1,  # not 0: only at 1 does Linux start no crash handler, which would be the host's (core(5))
+        "RTPRIO": 0,
+        "NICE": 0,
         "NOFILE": limits.open_files,
         "NPROC": tasks,
         "FSIZE": limits.file_mb * 2**20,

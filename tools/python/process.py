@@ -6,7 +6,6 @@ import functools
 import os
 import re
 import secrets
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from . import bwrap, plan
 from .cgroup import Cgroup
+from .inside_files import remove_tree
 from .limits import SandboxLimits
 from .plan import Variant
 from .wire import encode, ready_within
@@ -244,7 +244,7 @@ class Child:
             with contextlib.suppress(OSError):
                 if (
                     os.getsid(pid) == self._kernel_group
-                    and "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
+                    and b"Seccomp:\t2" in Path(f"/proc/{pid}/status").read_bytes()
                 ):
                     os.kill(pid, signal.SIGKILL)
 
@@ -266,7 +266,8 @@ def remove(directory: str, seconds: float = 5.0) -> None:
     """Remove a directory into which processes that are just being killed may still write a last file."""
     end = time.monotonic() + seconds
     while os.path.lexists(directory) and time.monotonic() < end:
-        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(directory)
 
 
 def sweep_scratch() -> None:
@@ -281,7 +282,7 @@ def sweep_scratch() -> None:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(str(path))
         except OSError:
             pass  # in use
         finally:

@@ -22,7 +22,7 @@ Status = Literal["completed", "timeout", "error"]
 # the directional overrides that make text read otherwise than it is.
 _CONTROL = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\\\)?|\x1b."
-    "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|[\u202a-\u202e\u2066-\u2069\u200e\u200f]",
+    "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]",
     re.DOTALL,
 )
 _FILE_LINE = re.compile(r'File "[^"\n]*", line (\d+)')

@@ -20,8 +20,9 @@ _LOAD, _EQ, _GE, _GT, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x
 
 NEWEST_REVIEWED = 466  # removexattrat, Linux 6.13
 _CLONE_NEW = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_TIOCSTI, _TIOCLINUX, _TIOCSETD = 0x5412, 0x541C, 0x5423
 _PR_SET_DUMPABLE = 4
+_RLIMIT_CORE = 4
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 _SOCK_STREAM, _SOCK_SEQPACKET = 1, 5
 
@@ -84,16 +85,21 @@ _NO_NAMESPACE_DENIED: dict[str, tuple[int, int]] = {
     "setsid": (112, 157), "setpgid": (109, 154), "setxattr": (188, 5), "lsetxattr": (189, 6),
     "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "setxattrat": (463, 463), "removexattrat": (466, 466), "ioprio_set": (251, 30),
+    # Landlock hides what is in a directory, but not what happens in it.
+    "inotify_add_watch": (254, 27),
+    # A descriptor under way from one end of a pair to the other is in no process's table, and so in no count.
+    "sendmsg": (46, 211), "sendmmsg": (307, 269),
 }  # fmt: skip
 # Numbers, and the answer for any process but the caller itself. Threads that set their own scheduling by number, as
 # libzmq's and OpenBLAS's do, are told that it worked: libzmq aborts otherwise.
 _OWN_PROCESS_ONLY: dict[str, tuple[int, int, int]] = {
-    "prlimit64": (302, 261, errno.EPERM), "sched_setaffinity": (203, 122, 0), "sched_setscheduler": (144, 119, 0),
+    "sched_setaffinity": (203, 122, 0), "sched_setscheduler": (144, 119, 0),
     "sched_setparam": (142, 118, 0), "sched_setattr": (314, 274, 0),
 }  # fmt: skip
 _BY_ARGUMENT: dict[str, tuple[int, int]] = {
     "clone": (56, 220), "socket": (41, 198), "socketpair": (53, 199), "ioctl": (16, 29),
-    "personality": (135, 92), "setpriority": (141, 140), "prctl": (157, 167),
+    "personality": (135, 92), "setpriority": (141, 140), "prctl": (157, 167), "setrlimit": (160, 164),
+    "prlimit64": (302, 261),
 }  # fmt: skip
 
 Instruction = tuple[int, int, int, int]
@@ -110,6 +116,10 @@ def _low(argument: int) -> Instruction:
     return (_LOAD, 16 + 8 * argument, 0, 0)
 
 
+def _high(argument: int) -> Instruction:
+    return (_LOAD, 20 + 8 * argument, 0, 0)
+
+
 def _when(number: int, body: list[Instruction]) -> list[Instruction]:
     return [(_EQ, number, 0, len(body)), *body]
 
@@ -118,6 +128,12 @@ def _one_of(values: tuple[int, ...], refusal: Instruction) -> list[Instruction]:
     """Compare the loaded word with each value; fall through to the refusal."""
     tests: list[Instruction] = [(_EQ, v, len(values) - i, 0) for i, v in enumerate(values)]
     return [*tests, refusal, _PASS]
+
+
+def _none_of(values: tuple[int, ...], refusal: Instruction) -> list[Instruction]:
+    """Compare the loaded word with each value; each leads to the refusal."""
+    tests: list[Instruction] = [(_EQ, v, len(values) - i, 0) for i, v in enumerate(values)]
+    return [*tests, _PASS, refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +209,18 @@ def _argument_rules(policy: Policy, column: Column) -> Iterator[list[Instruction
     # Compared on 32 bits as the kernel does, else the upper half hides the request (CVE-2019-7303).
     yield _when(
         number["ioctl"],
-        [_low(1), (_EQ, _TIOCSTI, 2, 0), (_EQ, _TIOCLINUX, 1, 0), _PASS, _refuse(errno.EPERM)],
+        [_low(1), *_none_of((_TIOCSTI, _TIOCLINUX, _TIOCSETD), _refuse(errno.EPERM))],
     )
+    yield from _core_limit(number["setrlimit"], number["prlimit64"], policy)
     yield _when(number["personality"], [_low(0), *_one_of((0, 0xFFFFFFFF), _refuse(errno.EPERM))])
+
+
+def _core_limit(setrlimit: int, prlimit: int, policy: Policy) -> Iterator[list[Instruction]]:
+    # At any other value than the boot code's, a crash inside would start the host's crash handler, as root.
+    yield _when(setrlimit, [_low(0), *_none_of((_RLIMIT_CORE,), _refuse(errno.EPERM))])
+    sets_it = [_low(1), (_EQ, _RLIMIT_CORE, 0, 5), _low(2), (_EQ, 0, 0, 2), _high(2), (_EQ, 0, 1, 0)]
+    own = [] if policy.namespaces else [_low(0), (_EQ, 0, 1, 0), _refuse(errno.EPERM)]
+    yield _when(prlimit, [*sets_it, _refuse(errno.EPERM), *own, _PASS])
 
 
 def _socket(families: tuple[int, ...]) -> list[Instruction]:

@@ -1,8 +1,10 @@
 """Limits that Linux does not count for a whole sandbox: memory, processes, files, CPU time; sampled from outside."""
 
+import contextlib
 import os
+import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import plan
@@ -12,6 +14,7 @@ from .process import Child, descendants
 _BUSY_S, _IDLE_S = 0.1, 0.3
 _MIB = 2**20
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PROPORTIONAL = ("Pss:", "SwapPss:", "Private_Hugetlb:", "Shared_Hugetlb:")
 
 
 class Watchdog:
@@ -41,7 +44,11 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._stop.wait(_BUSY_S if self._busy else _IDLE_S) and self._child.alive():
-            if reason := self._over():
+            try:
+                reason = self._over()
+            except Exception as error:  # what cannot be watched must not go on
+                reason = f"it could not be watched ({type(error).__name__})"
+            if reason:
                 if not self._stop.is_set():
                     self._exceeded(reason)
                 return
@@ -57,7 +64,7 @@ class Watchdog:
         # The resident sizes count shared pages once per process, so they only decide whether to look closely.
         if resident(family) > most and proportional(family) > most:
             return f"more than {limits.memory_mb} MiB of memory"
-        return self._over_on_disk(family)
+        return self._over_without_walls(family) if self._child.places.scratch else self._over_inside(family)
 
     def _computed(self, family: list[int]) -> float:
         now = cpu_time(family)
@@ -66,22 +73,36 @@ class Watchdog:
             before = self._cpu_before = now
         return now - before
 
-    def _over_on_disk(self, family: list[int]) -> str | None:
+    def _over_inside(self, family: list[int]) -> str | None:
+        """Where the sandbox has mounts and a network of its own, which know what they hold."""
         limits, places = self._limits, self._child.places
-        if places.scratch is not None:
-            used, files = directory_use(places.scratch, limits.inodes)
-            if used > (limits.work_mb + limits.tmp_mb + limits.home_mb) * _MIB:
-                return f"more than {limits.work_mb + limits.tmp_mb + limits.home_mb} MiB of files"
-            return f"more than {limits.inodes} files" if files > limits.inodes else None
         writable = (places.work, places.tmp, places.home, plan.SHARED_MEMORY)
         for pid in reversed(family):
             try:
                 mounts = [os.statvfs(f"/proc/{pid}/root{path}") for path in writable]
             except OSError:
                 continue  # ended, or hides itself
-            files = sum(mount.f_files - mount.f_ffree for mount in mounts)
-            return f"more than {limits.inodes} files" if files > limits.inodes else None
+            if sum(mount.f_files - mount.f_ffree for mount in mounts) > limits.inodes:
+                return f"more than {limits.inodes} files"
+            return f"more than {limits.sockets} sockets" if sockets_near(pid) > limits.sockets else None
         return None
+
+    def _over_without_walls(self, family: list[int]) -> str | None:
+        limits, scratch = self._limits, self._child.places.scratch
+        assert scratch is not None
+        most = limits.work_mb + limits.tmp_mb + limits.home_mb
+        held = sockets = 0
+        try:
+            used, files = directory_use(scratch, limits.inodes)
+            if self._child.variant.level != plan.UNSAFE:
+                held, sockets = held_open(family[1:], scratch)
+        except OSError:
+            return "a directory or process that nobody can look into"
+        if used + held > most * _MIB:
+            return f"more than {most} MiB of files"
+        if sockets > limits.sockets:
+            return f"more than {limits.sockets} sockets"
+        return f"more than {limits.inodes} files" if files > limits.inodes else None
 
 
 def cpu_time(pids: list[int]) -> float:
@@ -94,43 +115,87 @@ def cpu_time(pids: list[int]) -> float:
 
 
 def resident(pids: list[int]) -> int:
-    """Bytes of anonymous and shared memory in core, shared pages counted once per process."""
+    """Bytes of anonymous and shared memory in core, in swap or in huge pages, shared ones counted per process."""
     total = 0
     for pid in pids:
         for line in _lines(f"/proc/{pid}/status"):
-            if line.startswith(("RssAnon", "RssShmem")):
+            if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:", "HugetlbPages:")):
                 total += int(line.split()[1]) * 1024
     return total
 
 
 def proportional(pids: list[int]) -> int:
-    """Bytes of memory in core, shared pages divided among those who share them."""
+    """Bytes of memory in core, in swap or in huge pages, shared pages divided among those who share them."""
     total = 0
     for pid in pids:
         rollup = _lines(f"/proc/{pid}/smaps_rollup")
-        total += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:"))
+        counted = [line.split()[1] for line in rollup if line.startswith(_PROPORTIONAL)]
+        total += sum(map(int, counted)) * 1024
         if not rollup:  # hidden, so its share is taken for all it has
             total += resident([pid])
     return total
 
 
+def sockets_near(pid: int) -> int:
+    """How many sockets there are in the network namespace of a process; 0 where that cannot be known."""
+    first = next(iter(_lines(f"/proc/{pid}/net/sockstat")), "")  # "sockets: used 12"
+    return int(first.split()[-1]) if first.startswith("sockets:") else 0
+
+
 def directory_use(root: str, enough: int) -> tuple[int, int]:
-    """Bytes and number of files beneath ``root``; stops counting beyond ``enough`` files."""
+    """Bytes and number of files beneath ``root``; stops counting beyond ``enough`` files.
+
+    OSError for what cannot be counted: a directory that may not be listed, or whose path is too long to be opened.
+    """
     used = files = 0
-    for directory, names, others in os.walk(root):
-        for name in (*names, *others):
-            files += 1
-            try:
-                used += os.lstat(os.path.join(directory, name)).st_blocks * 512
-            except OSError:
-                continue
-        if files > enough:
-            break
+    todo = [root]
+    while todo and files <= enough:
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    files += 1
+                    with contextlib.suppress(FileNotFoundError):
+                        used += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # removed meanwhile
     return used, files
 
 
+def held_open(pids: list[int], root: str) -> tuple[int, int]:
+    """Bytes of files that lay beneath ``root`` and that only open descriptors or mappings keep; number of sockets.
+
+    PermissionError for a process that hides itself, as one does whose program file cannot be read.
+    """
+    held: dict[int, int] = {}
+    sockets: set[int] = set()
+    for pid in pids:
+        for path, status in _descriptors(pid):
+            if stat.S_ISSOCK(status.st_mode):
+                sockets.add(status.st_ino)
+            elif status.st_nlink == 0 and os.readlink(path).startswith(root):
+                held[status.st_ino] = status.st_blocks * 512
+        for line in _lines(f"/proc/{pid}/maps"):
+            if line.endswith(" (deleted)") and root in line:
+                addresses, _, offset, _, inode, *_ = line.split()
+                first, _, last = addresses.partition("-")
+                size = int(last, 16) - int(first, 16) + int(offset, 16)
+                held[int(inode)] = max(size, held.get(int(inode), 0))
+    return sum(held.values()), len(sockets)
+
+
+def _descriptors(pid: int) -> Iterator[tuple[str, os.stat_result]]:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends, or closes them
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            path = f"/proc/{pid}/fd/{name}"
+            with contextlib.suppress(FileNotFoundError):
+                yield path, os.stat(path)
+
+
 def _lines(path: str) -> list[str]:
+    # Of a process inside, a name may be any bytes.
     try:
-        return Path(path).read_text().splitlines()
+        return Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return []

@@ -57,6 +57,13 @@ def test_ordinary_calls_pass(policy: Policy) -> None:
         (56, (CLONE_NEWUSER | 17,), refused(errno.EPERM)),  # clone
         (56, (17,), ALLOW),
         (16, (0, 0x5412), refused(errno.EPERM)),  # TIOCSTI
+        (16, (0, 0x5423), refused(errno.EPERM)),  # TIOCSETD
+        (160, (4, 1), refused(errno.EPERM)),  # setrlimit of RLIMIT_CORE
+        (160, (7, 1), ALLOW),
+        (302, (0, 4, 1), refused(errno.EPERM)),  # prlimit64, sets it
+        (302, (0, 4, 1 << 32), refused(errno.EPERM)),
+        (302, (0, 4, 0, 1), ALLOW),  # asks for it
+        (302, (0, 7, 1), ALLOW),
         (16, (0, 0x100005412), refused(errno.EPERM)),  # hidden above 32 bits
         (16, (0, 0x5401), ALLOW),
         (135, (0x0040000,), refused(errno.EPERM)),  # personality ADDR_NO_RANDOMIZE
