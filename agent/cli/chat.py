@@ -35,7 +35,7 @@ class Chat:
     """
 
     def __init__(self, session: Session, terminal: Terminal) -> None:
-        self.session = session
+        self.session: Session = session
         self.terminal = terminal
         self.console: Console = terminal.console()
         self.pictures = Pictures(terminal)

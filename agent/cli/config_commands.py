@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from click.shell_completion import get_completion_class
 
 from .config import Value, default_map, files, load, settable, user_file
-from .options import CONTEXT
+from .options import CONTEXT, Choice
 
 _NEW_FILE = "# Settings of arriero: the long options of the command line, for example\n# temperature = 0\n"
 _SHELLS = ("bash", "zsh", "fish")
@@ -88,7 +88,7 @@ def edit() -> None:
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("shell", type=click.Choice(_SHELLS))
+@click.argument("shell", type=Choice(_SHELLS))
 def completion(shell: str) -> None:
     """Print the completion script of a shell.
 

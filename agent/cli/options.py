@@ -1,5 +1,6 @@
 """The options that questions, conversations and most subcommands share."""
 
+import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +9,17 @@ import click
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 TOOL_NAMES: Final = ("python", "search", "wolfram", "documents", "fetch")
+
+
+class Choice(click.Choice[str]):
+    """One of some words; of a mistyped one it says which was meant."""
+
+    def get_invalid_choice_message(self, value: str, ctx: click.Context | None) -> str:
+        """What is wrong, with the words that there are."""
+        said = super().get_invalid_choice_message(value, ctx)
+        close = difflib.get_close_matches(value, self.choices, n=1)
+        return f"{said} Did you mean {close[0]!r}?" if close else said
+
 
 OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
     click.option(
@@ -32,7 +44,7 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
         "--tool",
         "tools",
         multiple=True,
-        type=click.Choice(TOOL_NAMES),
+        type=Choice(TOOL_NAMES),
         help="Offer only this tool (repeatable); default: python, search and wolfram, where they work.",
     ),
     click.option(
@@ -67,20 +79,20 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
     click.option(
         "--safe-search",
         envvar="ARRIERO_SAFE_SEARCH",
-        type=click.Choice(["off", "moderate", "strict"]),
+        type=Choice(["off", "moderate", "strict"]),
         help="What web search leaves out; default: as the provider does.",
     ),
     click.option(
         "--freshness",
         envvar="ARRIERO_FRESHNESS",
-        type=click.Choice(["day", "week", "month", "year"]),
+        type=Choice(["day", "week", "month", "year"]),
         help="Age of the pages that web search finds; default: any.",
     ),
     click.option("--no-tools", is_flag=True, help="Offer no tools of its own."),
     click.option(
         "--sandbox",
         envvar="ARRIERO_SANDBOX",
-        type=click.Choice(["auto", "bubblewrap", "landlock"]),
+        type=Choice(["auto", "bubblewrap", "landlock"]),
         default="auto",
         show_default=True,
         help="Level of the sandbox that Python runs in.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from arriero.agent.agent import DEFAULT_INSTRUCTIONS, Agent
 from arriero.agent.approval import ApprovalRules
 from arriero.agent.backends import Model, Sampling
+from arriero.agent.conversation import Conversation
 from arriero.agent.events import Event
 from arriero.agent.guard_models import pipeline
 from arriero.agent.journal import Journal
@@ -69,6 +70,7 @@ class Session:
         self.kept: KeptSession | None = None
         self.model: Model
         self.agent: Agent
+        self.conversation: Conversation
 
     def start(
         self, on_progress: Progress = lambda fraction: None, on_tick: Callable[[], None] = lambda: None

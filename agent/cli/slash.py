@@ -53,7 +53,7 @@ def _quit(chat: "Chat", rest: str) -> None:
     raise Leave
 
 
-COMMANDS: Final = {
+COMMANDS: Final[dict[str, Command]] = {
     command.name: command
     for command in (
         Command("help [COMMAND]", "what can be entered here", _help, words=lambda chat: COMMANDS),

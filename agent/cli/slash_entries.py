@@ -18,7 +18,7 @@ def _undo(chat: "Chat", rest: str) -> None:
     if rest and not (rest.isdecimal() and int(rest)):
         chat.complain("write how many questions to take back, like: /undo 2")
         return
-    taken = []
+    taken: list[str] = []
     while len(taken) < int(rest or 1) and (question := chat.take_back()) is not None:
         taken.append(question)
     if not taken:
@@ -40,7 +40,7 @@ def _continue(chat: "Chat", rest: str) -> None:
         chat.complain("there is nothing unfinished")
         return
     pending = chat.session.conversation.pending
-    decisions = {}
+    decisions: dict[str, bool] = {}
     for call in pending.to_decide if pending else ():
         answer = chat.session.approver.decide(call.name, call.arguments)
         if answer is None:

@@ -78,6 +78,8 @@ def _nearest(path: Path, name: str) -> str:
     beside = [file.name for file in path.parent.glob("*.gguf")] if path.parent.is_dir() else []
     if close := difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5):
         return f"did you mean {path.parent / close[0]}?"
+    if difflib.get_close_matches(name, [BUNDLED], cutoff=0.75):
+        return f"did you mean {BUNDLED}?"
     if named := bundled_catalogue().closest(name):
         return f"did you mean {named}? arriero models list shows what can be had"
     return "give the path of a GGUF file, or leave -m out to use the bundled model"
