@@ -15,7 +15,7 @@ _KEPT_FOR_THE_USER: Final = frozenset(
     {"approve", "mcp", "mcp_files", "model", "python", "safety", "sandbox", "unsafe_no_sandbox"}
 )
 """What could weaken a guard or start a program: a file that came with somebody's project must not decide it."""
-_NEVER: Final = frozenset({"files", "help", "json", "question", "version"})
+_NEVER: Final = frozenset({"files", "help", "json", "latest", "question", "version"})
 
 
 @dataclass(frozen=True, slots=True)

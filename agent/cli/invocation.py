@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .exits import Exit
+from .options import LAST
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -18,6 +19,10 @@ def settings_of(options: dict[str, Any]) -> "Settings":
 
     values = dict(options)
     no_tools, tools = values.pop("no_tools"), values.pop("tools")
+    if values.pop("latest"):
+        if values["session"]:
+            raise click.UsageError("--continue and --session exclude each other")
+        values["session"] = LAST
     if values.pop("unsafe_no_sandbox"):
         values["sandbox"] = "unsafe-none"
     if no_tools and tools:

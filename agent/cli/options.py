@@ -8,6 +8,8 @@ from typing import Any, Final
 import click
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+LAST: Final = "last"
+"""How the journal calls the session that was used last."""
 TOOL_NAMES: Final = ("python", "search", "wolfram", "documents", "fetch")
 
 
@@ -137,6 +139,7 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
     ),
     click.option("--dialect", envvar="ARRIERO_DIALECT", metavar="NAME", help="Wire form; default: by model."),
     click.option("--session", metavar="NAME", help="Go on with this session, or begin one of that name."),
+    click.option("-c", "--continue", "latest", is_flag=True, help="Go on with the latest session."),
     click.option(
         "--no-journal",
         "journal",

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 def known(name: str) -> Command | None:
     """The command of that name, or that another name stands for."""
-    return COMMANDS.get(_ALIASES.get(name, name))
+    return COMMANDS.get(ALIASES.get(name, name))
 
 
 def closest(name: str) -> str | None:
     """The command that a mistyped name comes closest to."""
-    close = difflib.get_close_matches(name, [*COMMANDS, *_ALIASES], n=1)
+    close = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], n=1)
     return close[0] if close else None
 
 
@@ -63,7 +63,7 @@ COMMANDS: Final[dict[str, Command]] = {
         Command("quit", "leave (Ctrl-D)", _quit),
     )
 }
-_ALIASES: Final = {
+ALIASES: Final = {
     "tokens": "context",
     "load": "resume",
     "image": "attach",

@@ -81,6 +81,7 @@ def test_the_fence_is_longer_than_any_in_the_text(question: str, text: str, expe
         (["--tool", "python", "--no-tools", "hi"], "exclude each other"),
         (["--dialect", "lama3.1", "hi"], "did you mean 'llama3.1'"),
         (["--sandbox", "off", "hi"], "--sandbox"),
+        (["-c", "--session", "x", "hi"], "exclude each other"),
         (["chat"], "a conversation needs a terminal"),
     ],
 )
@@ -183,6 +184,18 @@ def test_settings_come_from_the_environment_too(script: Write, monkeypatch: pyte
     assert isinstance(last, RunFinished)
     assert last.new_messages[0].content == "be brief"
     assert last.output == "from the environment"
+
+
+def test_continue_goes_on_with_the_latest_session(script: Write) -> None:
+    model = script("Hello Ana.", "Ana.")
+    nothing = invoke("--continue", "--no-tools", "-m", model, "Who am I?")
+    assert nothing.exit_code == 1
+    assert "there is no session" in nothing.stderr
+    invoke("--no-tools", "-m", model, "I am Ana")
+    assert invoke("-c", "--no-tools", "-m", model, "Who am I?").exit_code == 0
+    shown = invoke("sessions", "show", "last").stdout
+    assert "I am Ana" in shown
+    assert "Who am I?" in shown
 
 
 def test_help_shows_options_and_commands() -> None:
