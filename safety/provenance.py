@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from .base import ALLOW, ScreenError, ScreenInput, Verdict
+from .base import ALLOW, ScreenInput, Verdict
 from .policy import PROVENANCE, Policy
+from .settings import made_from
 
 COPIED: Final = "copied"
 """The category of every finding."""
@@ -23,12 +24,14 @@ class Provenance:
     """Finds arguments of calls with effect ``once`` that copy what a tool or a file said and no user did.
 
     A copy is a run of ``min_chars`` characters, or a whole argument of 8 or more with a digit, ``@`` or ``/`` in it;
-    case and whitespace do not matter.
+    case and whitespace do not matter. Raises ValueError unless ``min_chars`` is 2 or more.
     """
 
     instant = True
 
     def __init__(self, min_chars: int = MIN_CHARS) -> None:
+        if not isinstance(min_chars, int) or min_chars < 2:
+            raise ValueError("min_chars must be a number of characters, 2 or more")
         self.min_chars = min_chars
 
     @property
@@ -141,10 +144,4 @@ def _found(given: ScreenInput, path: str, origin: str, copy: str) -> Verdict:
 
 def from_settings(settings: Mapping[str, Any], policy: Policy) -> Provenance:
     """The screen for the table ``settings.provenance`` of a policy. Raises ScreenError for what it cannot take."""
-    unknown = next((key for key in settings if key != "min_chars"), None)
-    if unknown is not None:
-        raise ScreenError(f"settings.provenance has no key {unknown!r}; there is min_chars")
-    number = settings.get("min_chars", MIN_CHARS)
-    if not isinstance(number, int) or number < 2:
-        raise ScreenError("settings.provenance.min_chars must be a number of characters, 2 or more")
-    return Provenance(number)
+    return made_from(Provenance, PROVENANCE, settings)

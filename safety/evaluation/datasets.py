@@ -17,25 +17,12 @@ Row = Mapping[str, Any]
 ENGLISH: Final = "English"
 """What the language is called of collections that name none and are English; others are called as they say."""
 
-_HARMFUL_WORDS: Final = frozenset(
-    (
-        "1",
-        "1.0",
-        "true",
-        "yes",
-        "unsafe",
-        "harmful",
-        "malicious",
-        "jailbreak",
-        "injection",
-        "toxic",
-        "bad",
-        "insecure",
-    )
-)
-_HARMLESS_WORDS: Final = frozenset(
-    ("0", "0.0", "false", "no", "safe", "benign", "harmless", "unharmful", "normal", "secure")
-)
+_HARMFUL_WORDS: Final = (
+    "1", "1.0", "true", "yes", "unsafe", "harmful", "malicious", "jailbreak", "injection", "toxic", "bad", "insecure",
+)  # fmt: skip
+_HARMLESS_WORDS: Final = (
+    "0", "0.0", "false", "no", "safe", "benign", "harmless", "unharmful", "normal", "secure",
+)  # fmt: skip
 
 
 class DatasetError(ScreenError):

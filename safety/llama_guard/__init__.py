@@ -3,7 +3,6 @@
 from .prompt import (
     CATEGORIES,
     GUARD_FORMS,
-    REFUSAL,
     Category,
     GuardForm,
     GuardVerdict,
@@ -15,7 +14,6 @@ from .screen import LlamaGuard
 __all__ = [
     "CATEGORIES",
     "GUARD_FORMS",
-    "REFUSAL",
     "Category",
     "GuardForm",
     "GuardVerdict",

@@ -8,8 +8,7 @@ from typing import Any, Literal
 from arriero.prompts import Message, PromptError, Segment
 from arriero.prompts.rendering import render_segments
 
-REFUSAL = "I can't answer that. Can I help with something else?"
-"""What llama-stack tells the user instead of a flagged text."""
+from ..policy import REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +223,7 @@ class GuardVerdict:
             return None
         return {
             "level": "error",
-            "user_message": REFUSAL,
+            "user_message": REFUSED,
             "metadata": {"violation_type": self.violation_type},
         }
 

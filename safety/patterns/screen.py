@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..base import ACTIONS, ALLOW, PLACES, Action, Place, ScreenError, ScreenInput, Verdict
+from ..base import ACTIONS, ALLOW, PLACES, Action, Place, ScreenInput, Verdict
 from ..policy import PATTERNS, Policy
+from ..settings import made_from
 from .hidden_text import hidden_text
 from .keys import keys, known_values, settled
 from .links import ENDS_ADDRESS, links_with_data
@@ -72,13 +73,13 @@ class PatternScreen:
     """Looks for hidden text, keys, addresses that carry data, control-token look-alikes, and too much of anything.
 
     It does not guess: every finding is a string of a known form. ``max_chars`` bounds a text by place. Secrets in
-    this process's environment are looked for by their values.
+    this process's environment are looked for by their values. Raises ValueError for bounds that are none.
     """
 
     instant = True
 
     def __init__(self, max_chars: Mapping[Place, int] | None = None) -> None:
-        self._max_chars = {**MAX_CHARS, **(max_chars or {})}
+        self._max_chars = {**MAX_CHARS, **_bounds(max_chars or {})}
         self._known = known_values()
 
     @property
@@ -130,19 +131,17 @@ def _was_there(address: str, given: ScreenInput) -> bool:
     return any(span.origin != "model" and address in span.text for span in given.spans)
 
 
+def _bounds(given: object) -> Mapping[Place, int]:
+    if not isinstance(given, Mapping) or not all(
+        place in PLACES and isinstance(number, int) and number > 0 for place, number in given.items()
+    ):
+        raise ValueError("max_chars takes numbers of characters by place, such as input = 5000")
+    return given
+
+
 def from_settings(settings: Mapping[str, Any], policy: Policy) -> PatternScreen:
     """The screen for the table ``settings.patterns`` of a policy. Raises ScreenError for what it cannot take."""
-    unknown = next((key for key in settings if key != "max_chars"), None)
-    if unknown is not None:
-        raise ScreenError(f"settings.patterns has no key {unknown!r}; there is max_chars")
-    bounds = settings.get("max_chars", {})
-    if not isinstance(bounds, Mapping) or not all(
-        place in PLACES and isinstance(number, int) and number > 0 for place, number in bounds.items()
-    ):
-        raise ScreenError(
-            "settings.patterns.max_chars takes numbers of characters by place, such as input = 5000"
-        )
-    return PatternScreen(bounds)
+    return made_from(PatternScreen, PATTERNS, settings)
 
 
 def _settled(text: str, start: int) -> int:

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arriero.prompts import Message, PromptError
-from arriero.safety.llama_guard.prompt import CATEGORIES, GUARD_FORMS, REFUSAL, guard_prompt, parse_verdict
+from arriero.safety.llama_guard.prompt import CATEGORIES, GUARD_FORMS, guard_prompt, parse_verdict
+from arriero.safety.policy import REFUSED
 
 USER = Message(role="user", content="hi")
 ASSISTANT = Message(role="assistant", content="hello")
@@ -125,7 +126,7 @@ def test_unsafe_does_not_pass_and_names_its_codes(answer, codes):
     assert verdict.categories == codes
     assert verdict.violation == {
         "level": "error",
-        "user_message": REFUSAL,
+        "user_message": REFUSED,
         "metadata": {"violation_type": answer.strip().partition("\n")[2]},
     }
 
