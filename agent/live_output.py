@@ -15,27 +15,27 @@ class LiveOutput:
 
     def __init__(self, pipeline: Pipeline, call: ToolCall) -> None:
         self._pipeline = pipeline
-        self._given = ScreenInput(
-            "tool_result", "", role="ipython", origin=f"tool:{call.name}", tool=call.name, final=False
-        )
-        self._screened = pipeline.stands("tool_result")
-        self._held = not pipeline.instant("tool_result")
+        self._tool = call.name
         self._streams: dict[str, ScreenedText] = {}
 
     async def feed(self, stream: str, text: str) -> str:
         """What may be shown now that this piece of a stream has come."""
-        if not self._screened:
+        if not self._pipeline.stands("tool_result"):
             return text
-        if self._held:
+        if not self._pipeline.instant("tool_result"):
             return ""
         if stream not in self._streams:
-            self._streams[stream] = ScreenedText(self._pipeline, self._given, _nobody)
+            self._streams[stream] = ScreenedText(self._pipeline, self._given(), _nobody)
         return await self._streams[stream].feed(text)
 
     async def finish(self) -> list[tuple[str, str]]:
         """The rest of each stream that may be shown, where there is any."""
         rests = [(stream, await screened.finish()) for stream, screened in self._streams.items()]
         return [(stream, rest) for stream, rest in rests if rest]
+
+    def _given(self) -> ScreenInput:
+        origin = f"tool:{self._tool}"
+        return ScreenInput("tool_result", "", role="ipython", origin=origin, tool=self._tool, final=False)
 
 
 async def _nobody(outcome: Outcome) -> bool:

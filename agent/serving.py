@@ -9,6 +9,7 @@ from arriero.safety.pipeline import Outcome
 from . import events as ev
 from .calls import Served, Service, refusal, serve
 from .endings import Ended
+from .live_output import LiveOutput
 from .pending import UNRUN, Pending, answer_to, waiting_at
 from .run import Run
 from .screening import why
@@ -74,14 +75,18 @@ class Serving:
         if refused is None:
             yield run.event(ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments)
         self._begun = call.id
+        live = LiveOutput(run.screening.pipeline, call)
         objection = run.screening.objection(call, screened)
         unfit = self._unfit.get(call.id)
         told = refused or (f"Error: {unfit.reason}" if unfit else None)
         async with aclosing(serve(call, self._service, refused=told, objection=objection)) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, Served):
-                    yield run.event(ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=piece[1])
+                    if text := await live.feed(*piece):
+                        yield run.event(ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=text)
                     continue
+                for stream, text in await live.finish():
+                    yield run.event(ev.ToolOutputDelta, call_id=call.id, stream=stream, text=text)
                 outcome = screened
                 checked: list[ev.GuardrailChecked] = []
                 if refused is None:
