@@ -137,6 +137,12 @@ OPTIONS: Final[Sequence[Callable[[Any], Any]]] = (
     click.option(
         "--ctx", "context", envvar="ARRIERO_CTX", type=click.IntRange(64), help="Context length in tokens."
     ),
+    click.option(
+        "--isolated",
+        is_flag=True,
+        envvar="ARRIERO_ISOLATED",
+        help="Run a model file in a process of its own: should it crash, this one goes on.",
+    ),
     click.option("--dialect", envvar="ARRIERO_DIALECT", metavar="NAME", help="Wire form; default: by model."),
     click.option("--session", metavar="NAME", help="Go on with this session, or begin one of that name."),
     click.option("-c", "--continue", "latest", is_flag=True, help="Go on with the latest session."),

@@ -380,7 +380,11 @@ def load_model(settings: Settings, on_progress: Progress = lambda fraction: None
         return ScriptFile(path, settings.context or 1_000_000)
     try:
         return open_model(
-            settings.model, context=settings.context, n_parallel=settings.parallel, on_progress=on_progress
+            settings.model,
+            context=settings.context,
+            n_parallel=settings.parallel,
+            isolated=settings.isolated,
+            on_progress=on_progress,
         )
     except StoreError as error:
         raise NotReady(str(error)) from error

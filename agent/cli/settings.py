@@ -34,8 +34,9 @@ class Settings:
     None offers those of UNASKED that work here. ``docs`` is a folder to search, ``files`` come with the first
     question. ``mcp`` are files that name MCP servers, ``approve`` patterns of calls that need no asking,
     ``safety`` a policy's name or file, ``python`` the interpreter that the model's code runs in.
-    ``context`` is in tokens; ``parallel`` conversations are decoded at once. ``session`` is gone on with or begun;
-    without ``journal`` nothing is kept. ``quiet`` hides tools and notices.
+    ``context`` is in tokens; ``parallel`` conversations are decoded at once; an ``isolated`` model runs in a process
+    of its own. ``session`` is gone on with or begun; without ``journal`` nothing is kept. ``quiet`` hides tools and
+    notices.
     """
 
     model: str = BUNDLED
@@ -47,6 +48,7 @@ class Settings:
     max_tokens: int | None = None
     context: int | None = None
     parallel: int = 1
+    isolated: bool = False
     dialect: str | None = None
     tools: tuple[str, ...] | None = None
     docs: Path | None = None

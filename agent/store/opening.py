@@ -22,6 +22,7 @@ def open_model(
     *,
     context: int | None = None,
     n_parallel: int = 1,
+    isolated: bool = False,
     on_progress: Callable[[float], None] | None = None,
 ) -> Model:
     """The model of that name, loaded or connected to.
@@ -29,8 +30,8 @@ def open_model(
     ``bundled``; an address such as ``http://127.0.0.1:8080`` or ``http://127.0.0.1:11434#llama3.1:8b``, with the
     key of ARRIERO_API_KEY and the vocabulary of ARRIERO_VOCAB, if they are set; the path of a GGUF file or a
     llamafile; else a model that was pulled: ``llama3.1-8b``, ``hf:…``, or the address of a GGUF file. ``context``
-    is in tokens; ``n_parallel`` conversations at once, for models in this process. Raises ModelError; nothing is
-    ever downloaded here.
+    is in tokens. A file's model generates for ``n_parallel`` conversations at once, and runs in a process of its
+    own if it is to be ``isolated``. Raises ModelError; nothing is ever downloaded here.
     """
     if _is_server(name):
         from ..backends.http import HTTPModel
@@ -41,9 +42,10 @@ def open_model(
             vocab=os.environ.get(VOCAB_VARIABLE) or None,
             context_length=context,
         )
-    from ..backends.llama_cpp import LlamaCppModel
+    from ..backends import IsolatedModel, LlamaCppModel
 
-    return LlamaCppModel(model_path(name), n_ctx=context, n_parallel=n_parallel, on_progress=on_progress)
+    load = IsolatedModel if isolated else LlamaCppModel
+    return load(model_path(name), n_ctx=context, n_parallel=n_parallel, on_progress=on_progress)
 
 
 def model_path(name: str) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from arriero.agent.backends import IsolatedModel
 from arriero.agent.store import Catalogue, ModelStore, StoreError, open_model, read_reference
 from arriero.agent.store.catalogue import bundled_catalogue
 from arriero.agent.store.hub import Hub
@@ -267,3 +268,10 @@ def test_names_open_what_they_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     model = open_model("bundled", context=500)
     assert model.context_length == 500
     asyncio.run(model.aclose())
+
+
+def test_a_model_in_a_process_of_its_own(bundled: Path) -> None:
+    model = open_model(str(bundled), context=500, isolated=True)
+    assert isinstance(model, IsolatedModel)
+    assert model.context_length == 500
+    model.close()
