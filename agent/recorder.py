@@ -32,7 +32,7 @@ class Recorder:
         """The calls that follow are those of an earlier run, until this is told None."""
 
     def keep(self, kind: str, step: int) -> None:
-        """The conversation has grown by a ``turn``, a ``step``, ``results``, or was ``compacted``."""
+        """The conversation has grown by a ``turn``, a ``step``, ``results``, was ``compacted`` or ``rewound``."""
 
     async def intend(self, call: ToolCall, step: int, effect: Effect) -> None:
         """A call is about to run; it must not before this returns."""

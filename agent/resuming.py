@@ -18,6 +18,8 @@ async def resume(run: Run) -> AsyncGenerator[Event, None]:
     conversation, pending = run.conversation, run.conversation.pending
     if pending is not None:
         conversation.rewind(pending.mark)
+        # The transcript may have been rendered again; what follows it must stand apart from that.
+        run.recorder.keep("rewound", pending.step)
         run.recorder.adopt(pending.run_id)
         step = Step(pending.step, calls=list(pending.calls), end="eom")
         try:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 
 from arriero.agent.approval import shown_call
+from arriero.agent.journal import Journal
 from arriero.prompts import ArrieroError
 
 from .display import Display, PlainSink
@@ -19,7 +20,10 @@ def resume(settings: Settings, question: str, decisions: Mapping[str, bool]) -> 
     """Go on with the session of the settings; without a question, a person at the terminal goes on talking."""
     terminal = Terminal.detect(sys.stderr, plain=settings.plain)
     try:
+        _check_that_it_is_there(str(settings.session))
         with opened(settings, terminal) as session:
+            if code := _misled(session, decisions):
+                return code
             code = _unfinished(session, terminal, decisions)
             if code is not Exit.OK:
                 return code
@@ -32,6 +36,26 @@ def resume(settings: Settings, question: str, decisions: Mapping[str, bool]) -> 
         say_error(str(error))
         return Exit.FAILED
     return converse(settings) if sys.stdin.isatty() and sys.stdout.isatty() else Exit.OK
+
+
+def _misled(session: Session, decisions: Mapping[str, bool]) -> Exit | None:
+    """Say which calls there are to decide where a decision is about another; None where all fit."""
+    pending = session.conversation.pending
+    waiting = [call.id for call in pending.open_calls] if pending else []
+    if wrong := [call for call in decisions if call not in waiting]:
+        there_are = f"there are {', '.join(waiting)}" if waiting else "none does"
+        say_error(f"no call {wrong[0]} waits in this session; {there_are}")
+        return Exit.USAGE
+    return None
+
+
+def _check_that_it_is_there(name: str) -> None:
+    """A name that no session has would begin a new one. Raises UnknownSession."""
+    journal = Journal()
+    try:
+        journal.session(name)
+    finally:
+        journal.close()
 
 
 def _unfinished(session: Session, terminal: Terminal, decisions: Mapping[str, bool]) -> Exit:

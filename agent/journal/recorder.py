@@ -106,12 +106,17 @@ class JournalRecorder(Recorder):
         turns = json.dumps([asdict(turn) for turn in conversation.turns]) if change.rewound else None
         is_open, now = conversation.open, time.time()
         stopped = self._calls_of if kind == "results" and self._may_be_begun() else None
+        fates = conversation.pending.fates if conversation.pending else {}
+        unknown = json.dumps([call_id for call_id, fate in fates.items() if fate == "unknown"])
         self._begun.clear()
 
         def note(batch: Batch) -> None:
             if stopped is not None:
+                # Of a call that nobody has decided about, it stays unknown what it did.
                 batch.db.execute(
-                    "UPDATE call SET state='stopped' WHERE run=? AND state='intended'", (stopped,)
+                    "UPDATE call SET state='stopped' WHERE run=? AND state='intended' "
+                    "AND id NOT IN (SELECT value FROM json_each(?))",
+                    (stopped, unknown),
                 )
             batch.entry(change, kind, step, is_open=is_open, turns=turns, now=now)
 

@@ -18,7 +18,8 @@ _FATES: dict[str, Fate] = {"intended": "unknown", "undecided": "undecided"}
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One addition to a session: a ``turn`` (what a user said), a ``step`` (what the model wrote), ``results`` of
-    calls, ``compacted`` or ``undone``. ``number`` counts from 1 along the session; forks are made at it.
+    calls, ``compacted``, or ``rewound`` to go on with calls. ``number`` counts from 1 along the session; forks are
+    made at it.
     """
 
     number: int
@@ -106,10 +107,11 @@ def _apply(conversation: Conversation, entry: Entry) -> Mark:
 def _pending(
     db: sqlite3.Connection, conversation: Conversation, entries: list[Entry], before: Mark
 ) -> Pending | None:
-    last = entries[-1]
-    mark = conversation.mark()
-    if last.kind == "results" and len(entries) > 1 and _awaits_approval(db, last.run_id):
-        last, mark = entries[-2], before
+    last, mark = entries[-1], conversation.mark()
+    waits = last.kind == "results" and _awaits_approval(db, last.run_id)
+    if waits or last.kind == "rewound":
+        mark = before if waits else mark
+        last = next((entry for entry in reversed(entries) if entry.kind == "step"), last)
     if last.kind != "step" or not last.messages or not last.messages[-1].tool_calls:
         return None
     calls = last.messages[-1].tool_calls

@@ -102,6 +102,14 @@ async def _run(number: int, folder: Path, answers: list[str]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+async def _go_on(number: int, folder: Path) -> None:
+    seen = 0
+    async for _ in acting("once", folder, ["no"], dies=False).stream():
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 async def _act(effect: str, folder: Path) -> None:
     async for _ in acting(effect, folder, [ACTING, "no"], dies=True).stream("Go"):
         pass
@@ -117,6 +125,8 @@ def _in_child(order: dict[str, Any]) -> int:
             folder = Path(order["folder"])
             if "effect" in order:
                 asyncio.run(_act(order["effect"], folder))
+            elif "resume" in order:
+                asyncio.run(_go_on(order["resume"], folder))
             else:
                 asyncio.run(_run(order["number"], folder, order["answers"]))
             code = 0

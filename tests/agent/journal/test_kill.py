@@ -143,3 +143,43 @@ def test_a_new_question_after_a_kill_is_put_after_answers_to_all_calls(die: Die,
             "Error: the call was not run, because the run ended before it.",
         }
     assert len(told) == 2
+
+
+@pytest.mark.parametrize("instructions", ["", "Other words."])
+def test_a_call_in_flight_stays_unknown_until_somebody_decides(
+    instructions: str, die: Die, tmp_path: Path
+) -> None:
+    """Each agent is a process of its own; one is killed while it goes on."""
+    assert die(effect="once", folder=tmp_path) == signal.SIGKILL
+    told = []
+    for decisions in ({}, {}, {}, {"call-1-1": False}):
+        going_on = acting("once", tmp_path, ["Done.<|eot_id|>"], dies=False)
+        going_on.instructions = instructions or going_on.instructions
+        with going_on as agent:
+            result = agent.run_sync(decisions=decisions)
+        told.append([message.content for message in result.messages if message.role == "ipython"])
+        assert len((tmp_path / "effects").read_bytes()) == 1
+        assert [message.role for message in result.messages][:3] == ["system", "user", "assistant"]
+    assert result.output == "Done."
+    assert [len(one) for one in told] == [1, 1, 1, 1]
+    assert told[0] == told[1] == told[2]
+    assert "it is not known whether act took effect" in told[3][0]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_killed_while_going_on(number: int, die: Die, tmp_path: Path) -> None:
+    assert die(effect="once", folder=tmp_path) == signal.SIGKILL
+    assert die(resume=number, folder=tmp_path) == signal.SIGKILL
+    with acting("once", tmp_path, ["Done.<|eot_id|>"], dies=False) as agent:
+        assert agent.run_sync().stop_reason == "approval"
+    with acting("once", tmp_path, ["Done.<|eot_id|>"], dies=False) as agent:
+        result = agent.run_sync(decisions={"call-1-1": True})
+    assert result.output == "Done."
+    assert [message.role for message in result.messages] == [
+        "system",
+        "user",
+        "assistant",
+        "ipython",
+        "assistant",
+    ]
+    assert len((tmp_path / "effects").read_bytes()) == 2
