@@ -11,8 +11,6 @@ from contextlib import aclosing
 from datetime import date as Date
 from typing import TYPE_CHECKING, Any, Generic, Self, Unpack
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-
 from arriero.prompts import CODE_INTERPRETER, ArrieroError
 from arriero.prompts.dialects import get_dialect
 from arriero.safety.pipeline import Pipeline
@@ -24,6 +22,7 @@ from arriero.tools.threads import in_thread
 from .approval import Approve
 from .attempts import Attempts
 from .backends import Model, Sampling
+from .background import BackgroundLoop
 from .cancellation import CancellationToken
 from .context import ContextPolicy
 from .conversation import Conversation
@@ -109,8 +108,7 @@ class Agent(Generic[OutputT, DepsT]):
         self.hooks: tuple[Hook, ...] = (*hooks, *((traced,) if traced else ()))
         self.guards = guards if isinstance(guards, Pipeline) else pipeline(guards or "off")
         self.journal, self.session, self._own_journal = _kept_where(journal, session)
-        self._portal: BlockingPortal | None = None
-        self._close_portal: Callable[[], object] | None = None
+        self._background: BackgroundLoop | None = None
         self._lock = threading.Lock()
 
     @staticmethod
@@ -187,7 +185,7 @@ class Agent(Generic[OutputT, DepsT]):
 
     def run_sync(self, prompt: str | None = None, **options: Unpack[RunOptions[DepsT]]) -> RunResult[OutputT]:
         """``run`` for code that is not asynchronous."""
-        conversation = self._start_portal().call(self._conversation_of, options)
+        conversation = self._in_background().call(self._conversation_of(options))
         options["conversation"] = conversation
         for event in self.stream_sync(prompt, **options):
             if isinstance(event, RunFinished):
@@ -211,7 +209,7 @@ class Agent(Generic[OutputT, DepsT]):
             finally:
                 events.put(None)
 
-        done = self._start_portal().start_task_soon(pump)
+        done = self._in_background().start(pump())
         try:
             while (event := events.get()) is not None:
                 if isinstance(event, BaseException):
@@ -267,7 +265,7 @@ class Agent(Generic[OutputT, DepsT]):
         async def collect() -> list[RunResult[OutputT]]:
             return [result async for result in self.map(tasks, concurrency=concurrency, **options)]
 
-        return self._start_portal().call(collect)
+        return self._in_background().call(collect())
 
     async def aclose(self) -> None:
         """Free the tools and the model; it is safe to call twice."""
@@ -282,11 +280,11 @@ class Agent(Generic[OutputT, DepsT]):
 
     def close(self) -> None:
         """``aclose`` for code that is not asynchronous; ends the background thread."""
-        self._start_portal().call(self.aclose)
+        self._in_background().call(self.aclose())
         with self._lock:
-            if self._close_portal:
-                self._close_portal()
-            self._portal = self._close_portal = None
+            if self._background:
+                self._background.close()
+            self._background = None
 
     def __enter__(self) -> Self:
         return self
@@ -343,13 +341,11 @@ class Agent(Generic[OutputT, DepsT]):
             return deps
         raise ConfigError(f"deps should be of {kind.__name__}, and are of {type(deps).__name__}")
 
-    def _start_portal(self) -> BlockingPortal:
+    def _in_background(self) -> BackgroundLoop:
         with self._lock:
-            if self._portal is None:
-                manager = start_blocking_portal()
-                self._portal = manager.__enter__()
-                self._close_portal = lambda: manager.__exit__(None, None, None)
-            return self._portal
+            if self._background is None:
+                self._background = BackgroundLoop()
+            return self._background
 
 
 async def _each(tasks: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str, None]:

@@ -27,7 +27,8 @@ class Usage(BaseModel):
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when the first of a kind is made: a program that starts needs few of them.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     run_id: str
     seq: int
@@ -89,7 +90,9 @@ class ToolOutputDelta(_Event):
 class ArtifactRef(BaseModel):
     """An artifact of a call; ``data`` is base64 in JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     name: str
     mime: str
@@ -198,5 +201,5 @@ Event = Annotated[
     Field(discriminator="type"),
 ]
 
-EventAdapter: TypeAdapter[Event] = TypeAdapter(Event)
+EventAdapter: TypeAdapter[Event] = TypeAdapter(Event, config=ConfigDict(defer_build=True))
 """Reads an event back from JSON: ``EventAdapter.validate_json(line)``."""

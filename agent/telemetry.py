@@ -5,8 +5,8 @@ Names are those of the semantic conventions (gen_ai.*, version 1.37): a span ``i
 numbers.
 """
 
+import sys
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from .events import (
@@ -125,17 +125,14 @@ class _Spans:
 
 def telemetry() -> Telemetry | None:
     """The program's telemetry; None where ``opentelemetry-api`` is not installed or no provider was set up yet."""
-    if not _installed():
-        return None
+    if "opentelemetry.trace" not in sys.modules and "opentelemetry.metrics" not in sys.modules:
+        return (
+            None  # whoever sets up a provider imports one of them; importing them here would cost every start
+        )
     from opentelemetry import metrics, trace
 
     providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
     return _program() if any("Proxy" not in type(one).__name__ for one in providers) else None
-
-
-@cache
-def _installed() -> bool:
-    return find_spec("opentelemetry") is not None
 
 
 @cache
