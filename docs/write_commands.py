@@ -74,7 +74,7 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
                 yield from _commands(f"{path} {name}", inner)
 
 
-def _told(path: str, command: click.Command, shared: set[str | None]) -> str:
+def _told(path: str, command: click.Command, shared: set[str]) -> str:
     with click.Context(command, info_name=path, terminal_width=_WIDTH, max_content_width=_WIDTH) as ctx:
         formatter = ctx.make_formatter()
         command.format_usage(ctx, formatter)
