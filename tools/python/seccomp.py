@@ -20,6 +20,7 @@ _LOAD, _EQ, _GE, _GT, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x
 
 NEWEST_REVIEWED = 466  # removexattrat, Linux 6.13
 _CLONE_NEW = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}
+_CLONE_FILES, _CLONE_THREAD = 0x400, 0x10000
 _TIOCSTI, _TIOCLINUX, _TIOCSETD = 0x5412, 0x541C, 0x5423
 _PR_SET_DUMPABLE = 4
 _RLIMIT_CORE = 4
@@ -193,7 +194,12 @@ def _blocks(policy: Policy, column: Column) -> Iterator[list[Instruction]]:
 
 def _argument_rules(policy: Policy, column: Column) -> Iterator[list[Instruction]]:
     number = {name: numbers[column] for name, numbers in _BY_ARGUMENT.items()}
-    yield _when(number["clone"], [_low(0), (_ANY_BIT, _CLONE_NEW, 0, 1), _refuse(errno.EPERM), _PASS])
+    # A thread with descriptors of its own would have some that nobody counts.
+    thread = [(_AND, _CLONE_THREAD | _CLONE_FILES, 0, 0), (_EQ, _CLONE_THREAD, 0, 1), _refuse(errno.EPERM)]
+    yield _when(
+        number["clone"],
+        [_low(0), (_ANY_BIT, _CLONE_NEW, 0, 1), _refuse(errno.EPERM), *thread, _PASS],
+    )
     if not policy.may_hide:
         # A process that cannot be dumped is also hidden from the watchdog of an ordinary user.
         on = [_low(1), (_EQ, 1, 1, 0), _refuse(errno.EPERM), _PASS]

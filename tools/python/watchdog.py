@@ -12,6 +12,7 @@ from .limits import SandboxLimits
 from .process import Child, descendants
 
 _BUSY_S, _IDLE_S = 0.1, 0.3
+_UNSEEN = 2
 _MIB = 2**20
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PROPORTIONAL = ("Pss:", "SwapPss:", "Private_Hugetlb:", "Shared_Hugetlb:")
@@ -27,6 +28,7 @@ class Watchdog:
         self._stop = threading.Event()
         self._busy = False
         self._cpu_before: float | None = None
+        self._unseen = 0
         threading.Thread(target=self._watch, name="arriero-watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -97,7 +99,10 @@ class Watchdog:
             if self._child.variant.level != plan.UNSAFE:
                 held, sockets = held_open(family[1:], scratch)
         except OSError:
-            return "a directory or process that nobody can look into"
+            # Once or twice is a process that is just being started.
+            self._unseen += 1
+            return "a directory or process that nobody can look into" if self._unseen > _UNSEEN else None
+        self._unseen = 0
         if used + held > most * _MIB:
             return f"more than {most} MiB of files"
         if sockets > limits.sockets:
@@ -187,10 +192,20 @@ def held_open(pids: list[int], root: str) -> tuple[int, int]:
 
 def _descriptors(pid: int) -> Iterator[tuple[str, os.stat_result]]:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends, or closes them
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            path = f"/proc/{pid}/fd/{name}"
-            with contextlib.suppress(FileNotFoundError):
-                yield path, os.stat(path)
+        for task in os.listdir(f"/proc/{pid}/task"):  # the first may have ended while others go on
+            if not _has_ended(pid, task):
+                for name in os.listdir(f"/proc/{pid}/task/{task}/fd"):
+                    path = f"/proc/{pid}/task/{task}/fd/{name}"
+                    with contextlib.suppress(FileNotFoundError):
+                        yield path, os.stat(path)
+                return  # the filter lets no thread have descriptors of its own
+
+
+def _has_ended(pid: int, task: str) -> bool:
+    return any(
+        line.rpartition(")")[2].split()[:1] in (["Z"], ["X"])
+        for line in _lines(f"/proc/{pid}/task/{task}/stat")
+    )
 
 
 def _lines(path: str) -> list[str]:

@@ -107,6 +107,12 @@ def test_files_that_no_directory_names_any_more_are_counted(tmp_path: Path) -> N
     other.close()
 
 
+def test_processes_that_have_ended_hold_nothing() -> None:
+    with subprocess.Popen(["/bin/true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert held_open([ended.pid], "/") == (0, 0)
+
+
 def test_processes_of_any_name_are_counted() -> None:
     code = f"{_ODD_NAME}\nprint(flush=True)\ninput()"
     with subprocess.Popen(

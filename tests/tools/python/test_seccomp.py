@@ -56,6 +56,8 @@ def test_ordinary_calls_pass(policy: Policy) -> None:
         (467, (), refused(errno.ENOSYS)),  # newer than reviewed
         (56, (CLONE_NEWUSER | 17,), refused(errno.EPERM)),  # clone
         (56, (17,), ALLOW),
+        (56, (0x3D0F00,), ALLOW),  # a thread of glibc's
+        (56, (0x3D0B00,), refused(errno.EPERM)),  # with descriptors of its own
         (16, (0, 0x5412), refused(errno.EPERM)),  # TIOCSTI
         (16, (0, 0x5423), refused(errno.EPERM)),  # TIOCSETD
         (160, (4, 1), refused(errno.EPERM)),  # setrlimit of RLIMIT_CORE
