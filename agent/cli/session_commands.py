@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from .options import CONTEXT, with_options
 
 if TYPE_CHECKING:
     from arriero.agent.events import Event
-    from arriero.agent.journal import Journal
+    from arriero.agent.journal import Entry, Journal
+    from arriero.prompts import Message
 
 _ROW = 60  # characters of a text in a list
 _FAILED = 1
@@ -71,12 +72,11 @@ def show(session: str, *, as_page: bool, file: Path | None, force: bool) -> None
     with _journal() as journal:
         info, entries = journal.session(session), journal.entries(session)
     click.echo(_text(f"{info.shown}  {info.model}  {info.runs} runs"))
-    for entry in entries:
-        for message in entry.messages:
-            calls = ", ".join(f"{call.name}({json.dumps(call.arguments)})" for call in message.tool_calls)
-            said = " ".join(part for part in (message.content, calls) if part)
-            if message.role != "system":
-                click.echo(f"{entry.number:4}  {message.role:9}  {_text(said)}")
+    for number, message in _standing(entries):
+        calls = ", ".join(f"{call.name}({json.dumps(call.arguments)})" for call in message.tool_calls)
+        said = " ".join(part for part in (message.content, calls) if part)
+        if message.role != "system":
+            click.echo(f"{number:4}  {message.role:9}  {_text(said)}")
 
 
 @sessions.command(context_settings=CONTEXT)
@@ -234,6 +234,18 @@ def _journal() -> "Iterator[Journal]":
         _fail(str(error), _NOT_READY if isinstance(error, ModelError) else _FAILED)
     finally:
         journal.close()
+
+
+def _standing(entries: "Sequence[Entry]") -> "list[tuple[int, Message]]":
+    """The messages that were not taken back, each with the first entry that has it there."""
+    standing: list[tuple[int, Message]] = []
+    for entry in entries:
+        before, standing = standing, standing[: entry.same_messages]
+        for message in entry.messages:
+            place = len(standing)
+            same = place < len(before) and before[place][1] == message
+            standing.append(before[place] if same else (entry.number, message))
+    return standing
 
 
 def _page(journal: "Journal", name: str) -> str:
