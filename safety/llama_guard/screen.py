@@ -28,7 +28,7 @@ _LEAST_MASS: Final = 0.5
 """Probability that ``safe`` and ``unsafe`` must have together for the answer to be a guard's."""
 
 _GET_IT: Final = (
-    "get Llama-Guard-3-8B or Llama-Guard-3-1B from Meta's pages as GGUF, and name the file in "
+    "get one with: arriero models pull llama-guard3-1b, and name it (or a GGUF file, or a server) in "
     "settings.llama_guard.model"
 )
 _ADVICE: Final = (

@@ -29,8 +29,8 @@ _LABELS: Final[dict[Version, tuple[frozenset[str], ...]]] = {
     2: (frozenset({"benign", "label_0"}), frozenset({"malicious", "label_1"})),
 }
 GET_IT: Final = (
-    "get Llama-Prompt-Guard-2-86M, Llama-Prompt-Guard-2-22M or Prompt-Guard-86M from Meta's pages, "
-    "and export it with: optimum-cli export onnx --model FOLDER --task text-classification OUT"
+    "get it with: arriero models pull prompt-guard-22m (Meta's licence accepted, HF_TOKEN set), and export it with: "
+    'optimum-cli export onnx --model "$(arriero models path prompt-guard-22m)" --task text-classification FOLDER'
 )
 
 

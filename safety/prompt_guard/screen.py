@@ -1,7 +1,7 @@
 """Prompt Guard 1 and 2 as a screen: jailbreaks from users, injections from everybody else."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -29,7 +29,7 @@ THRESHOLD: Final = 0.9
 _JUDGED_AS_DIALOGUE: Final = ("system", "user", "model")
 _ADVICE: Final = (
     "its labels or its tokenizer do not fit its weights, or it was trained for something else; "
-    "get the folder anew, from Meta's pages, with config.json, tokenizer.json and weights of one version"
+    "get the folder anew, with config.json, tokenizer.json and weights of one version"
 )
 
 # The first two are the examples of the model cards.
@@ -97,7 +97,7 @@ class PromptGuard:
                 f"Prompt Guard: overlap must be from 0 to {WINDOW // 2} tokens, batch_size at least 1, "
                 "spaces one of respaced, as_is, both"
             )
-        self.folder = GuardFolder.read(Path(folder), version)
+        self.folder = GuardFolder.read(Path(folder).expanduser(), version)
         self.threshold, self.temperature, self.spaces = threshold, temperature, spaces
         self._overlap, self._batch_size, self._threads = overlap, batch_size, threads
         self._loading = threading.Lock()
@@ -231,8 +231,13 @@ class PromptGuard:
 def from_settings(settings: Mapping[str, Any], policy: "Policy") -> PromptGuard:
     """The screen for the table ``settings.prompt_guard`` of a policy: PromptGuard's options by name.
 
-    Raises ScreenError.
+    ``load``, where it is given, finds the folder by its name. Raises ScreenError.
     """
-    if "folder" not in settings:
+    options = dict(settings)
+    load: Callable[[str], Path] | None = options.pop("load", None)
+    folder = options.pop("folder", None)
+    if folder is None:
         raise ScreenError(f"settings.prompt_guard.folder must name the folder of the model; {GET_IT}")
-    return made_from(PromptGuard, "prompt_guard", settings)
+    if load is not None and isinstance(folder, str):
+        folder = load(folder)
+    return made_from(PromptGuard, "prompt_guard", options, folder=folder)

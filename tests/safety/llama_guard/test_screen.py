@@ -287,7 +287,7 @@ def test_a_hanging_model_can_be_cancelled():
 def test_a_guard_that_always_says_the_same_is_refused(answer, place):
     screen = LlamaGuard(FunctionModel(lambda prompt: answer))
     for _ in range(2):
-        with pytest.raises(ScreenError, match=r"self-test failed.*get Llama-Guard"):
+        with pytest.raises(ScreenError, match=r"self-test failed.*get one with"):
             check(screen, place=place)
     assert len(screen.model.prompts) == 8
 
@@ -352,7 +352,7 @@ def test_it_is_made_from_a_policys_settings():
 @pytest.mark.parametrize(
     ("given_", "message"),
     [
-        ({}, r"model must name the weights; get Llama-Guard"),
+        ({}, r"model must name the weights; get one with"),
         ({"model": "x"}, "nothing here can load it"),
         ({"model": FunctionModel(lambda prompt: SAFE), "treshold": 1}, "did you mean 'threshold'"),
     ],
