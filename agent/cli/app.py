@@ -19,13 +19,12 @@ from . import (
     session_commands,
     task_commands,
 )
+from .exits import Exit
 from .invocation import finish, settings_of
 from .options import CONTEXT, with_options
 from .terminal import forgiving
 
 _QUESTION_LIMIT: Final = 64 * 1024 * 1024  # bytes read from stdin; far beyond any context
-_INTERRUPTED: Final = 130
-_PIPE: Final = 141
 _DEFAULT: Final = "ask"
 
 
@@ -214,13 +213,13 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         code = _run(args)
     except BrokenPipeError:
-        code = _PIPE
+        code = Exit.PIPE
     except KeyboardInterrupt:
         # Loading may still sit in C code on a daemon thread, which an orderly exit would have to wait for.
         _flush()
-        os._exit(_INTERRUPTED)
+        os._exit(Exit.INTERRUPTED)
     if not _flush():
-        code = _PIPE
+        code = Exit.PIPE
     sys.exit(code)
 
 

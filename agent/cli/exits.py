@@ -38,6 +38,13 @@ _BY_REASON: Final[dict[StopReason, Exit]] = {
 }
 
 
+def error_code(error: ArrieroError) -> Exit:
+    """The exit code for an error that ended a command: NOT_READY where something is missing, else FAILED."""
+    from arriero.agent.backends import ModelError
+
+    return Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
+
+
 def exit_code(finished: RunFinished) -> Exit:
     """The exit code that says how a run ended."""
     return _BY_REASON[finished.stop_reason]

@@ -4,14 +4,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from arriero.agent.backends import ModelError
 from arriero.agent.events import RunFinished
 from arriero.agent.files import fenced
 from arriero.prompts import ArrieroError
 
 from .approval import person_present
 from .display import Display, JsonLines, PlainSink, StatusLine
-from .exits import Exit, NotReady, exit_code
+from .exits import Exit, error_code, exit_code
 from .runner import Runner
 from .session import Session
 from .settings import Settings
@@ -46,7 +45,7 @@ def ask(settings: Settings, question: str) -> Exit:
                 display.notice(line)
             return answer(session, question, display, settings)
     except ArrieroError as error:
-        code = Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
+        code = error_code(error)
         if settings.debug:
             raise
         if isinstance(display, JsonLines):

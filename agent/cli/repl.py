@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from arriero.agent.backends import ModelError
 from arriero.prompts import ArrieroError
 
 from .chat import Chat
-from .exits import Exit, NotReady
+from .exits import Exit, error_code
 from .keys import keys_kept
 from .oneshot import opened, say_error
 from .prompt import Editor, EntryCompleter
@@ -38,7 +37,7 @@ def converse(settings: Settings) -> Exit:
         if settings.debug:
             raise
         say_error(str(error))
-        return Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
+        return error_code(error)
     return Exit.OK
 
 

@@ -8,7 +8,7 @@ from arriero.agent.journal import Journal
 from arriero.prompts import ArrieroError
 
 from .display import Display, PlainSink
-from .exits import Exit
+from .exits import Exit, error_code
 from .oneshot import answer, opened, say_error
 from .repl import converse
 from .session import Session
@@ -34,7 +34,7 @@ def resume(settings: Settings, question: str, decisions: Mapping[str, bool]) -> 
         if settings.debug:
             raise
         say_error(str(error))
-        return Exit.FAILED
+        return error_code(error)
     return converse(settings) if sys.stdin.isatty() and sys.stdout.isatty() else Exit.OK
 
 

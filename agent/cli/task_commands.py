@@ -121,14 +121,12 @@ def do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
     from arriero.agent.tasks import TaskError
     from arriero.prompts import ArrieroError
 
-    from .exits import Exit, NotReady
+    from .exits import Exit, error_code
     from .invocation import finish, settings_of
 
     settings = settings_of(options)
 
     def reporting() -> int:
-        from arriero.agent.backends import ModelError
-
         try:
             return int(work(settings))
         except TaskError as error:
@@ -137,7 +135,7 @@ def do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
             return Exit.USAGE
         except ArrieroError as error:
             click.echo(f"error: {neutral(str(error))}", err=True)
-            return Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
+            return error_code(error)
 
     finish(reporting, debug=settings.debug)
 

@@ -17,7 +17,7 @@ from arriero.prompts import ArrieroError, ToolCall, coerce_arguments
 from arriero.tools import Tool
 
 from .artifacts import keep
-from .exits import Exit, NotReady
+from .exits import Exit, NotReady, error_code
 from .runner import Runner
 from .session import Session
 from .settings import TOOLS, Settings
@@ -66,7 +66,7 @@ def reporting(work: Callable[[], Exit]) -> Exit:
         return work()
     except ArrieroError as error:
         click.echo(f"error: {neutral(str(error))}", err=True)
-        return Exit.NOT_READY if isinstance(error, NotReady) else Exit.FAILED
+        return error_code(error)
 
 
 @contextmanager
