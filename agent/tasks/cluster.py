@@ -17,8 +17,9 @@ from ..backends import Sampling
 from ..cancellation import CancellationToken
 from .batch import BatchResult, Plan, carry_out, own_version
 from .dispatching import Description, Dispatcher, MachineLost
-from .effects import Effect, EffectError, Effects, Outcome, Unknown
+from .effects import Effect, EffectError, Effects, Unknown
 from .errors import TaskError
+from .outcomes import Outcome
 from .rows import Row
 from .task import Task, TypedInputs
 from .working import Work, Worked, Workplace, identity_of, work_on

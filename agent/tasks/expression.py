@@ -48,7 +48,9 @@ def parse(source: str) -> ast.expr:
     try:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise TaskError(f"{source!r} is no expression: {error}") from None
+        raise TaskError(
+            f"{source!r} is no expression: {error.msg if isinstance(error, SyntaxError) else error}"
+        ) from None
     _check(tree)
     return tree
 

@@ -151,7 +151,7 @@ class Player(FunctionModel):
         self.used += 1
         pieces = self._split(message.text)
         for number, piece in enumerate(pieces, 1):
-            yield Token(self._id(piece), piece, message.stop if number == len(pieces) else None)  # type: ignore[arg-type]
+            yield Token(self._id(piece), piece, message.stop if number == len(pieces) else None)
 
     @staticmethod
     def _nothing(prompt: str) -> str:

@@ -53,34 +53,33 @@ def resolve(value: Any, names: Mapping[str, Any]) -> Any:
 def faults(template: str) -> list[tuple[int, str]]:
     """What is wrong with a template before it is ever used: lines from 0, and messages."""
     try:
-        _environment.parse(template)
+        _environment.compile(template)  # to parse it would let unknown filters pass
     except TemplateSyntaxError as error:
         return [(error.lineno - 1, f"{error.message}")]
     return []
 
 
-def used(template: str) -> list[tuple[int, str, str | None]]:
-    """The names that a template asks for: line from 0, root, and the key below it if that is written out."""
+def used(template: str) -> list[tuple[int, str, tuple[str, ...]]]:
+    """The names that a template asks for: line from 0, root, and the keys below it as far as they are written out."""
     try:
         tree = _environment.parse(template)
     except TemplateSyntaxError:
         return []
     assigned = {node.name for node in tree.find_all(nodes.Name) if node.ctx in ("store", "param")}
-    found: list[tuple[int, str, str | None]] = []
-    below: set[int] = set()
-    for node in (*tree.find_all(nodes.Getattr), *tree.find_all(nodes.Getitem)):
-        owner = getattr(node, "node", None)
-        if isinstance(owner, nodes.Name) and owner.name in ROOTS:
-            key = (
-                node.attr
-                if isinstance(node, nodes.Getattr)
-                else getattr(getattr(node, "arg", None), "value", None)
-            )
-            found.append((node.lineno - 1, owner.name, key if isinstance(key, str) else None))
-            below.add(id(owner))
-    for name in tree.find_all(nodes.Name):
-        if name.ctx == "load" and id(name) not in below and name.name not in assigned:
-            found.append((name.lineno - 1, name.name, None))
+    found: list[tuple[int, str, tuple[str, ...]]] = []
+    inner: set[int] = set()
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Name)):  # from the outside in
+        if id(node) in inner:
+            continue
+        keys: list[str] = []
+        whole: nodes.Node = node
+        while isinstance(whole, (nodes.Getattr, nodes.Getitem)):
+            key = whole.attr if isinstance(whole, nodes.Getattr) else getattr(whole.arg, "value", None)
+            keys = [key, *keys] if isinstance(key, str) else []
+            whole = whole.node
+            inner.add(id(whole))
+        if isinstance(whole, nodes.Name) and whole.ctx == "load" and whole.name not in assigned:
+            found.append((node.lineno - 1, whole.name, tuple(keys)))
     return found
 
 

@@ -20,6 +20,8 @@ def problems_of(spec: TaskSpec, lines: dict[Place, int], folder: Path | None) ->
 
 
 Found = tuple[Place, int, str]
+RESULT = ("output", "text", "tools")
+"""What templates may use of a step."""
 
 
 def _steps(spec: TaskSpec) -> Iterator[Found]:
@@ -30,7 +32,9 @@ def _steps(spec: TaskSpec) -> Iterator[Found]:
         if step.id in before:
             yield (*place, "id"), 0, f"a step before is called {step.id!r} too"
         for needed in step.needs:
-            if needed not in before:
+            if needed == step.id:
+                yield (*place, "needs"), 0, f"{needed!r} is the step itself"
+            elif needed not in before:
                 why = (
                     "stands after it; put it before"
                     if needed in all_ids
@@ -45,24 +49,38 @@ def _steps(spec: TaskSpec) -> Iterator[Found]:
 def _templates(spec: TaskSpec) -> Iterator[Found]:
     asked_inputs: set[str] = set()
     whole = False
+    ids = [step.id for step in spec.steps]
     for place, template, needs in _texts(spec):
         for line, message in faults(template):
             yield place, line, f"template: {message}"
-        for line, root, key in used(template):
+        for line, root, keys in used(template):
             if root == "inputs":
-                whole = whole or key is None
-                asked_inputs.add(key or "")
-                if key and key not in spec.inputs:
-                    yield place, line, f"there is no input {key!r}{_close(key, spec.inputs)}"
+                whole = whole or not keys
+                asked_inputs.update(keys[:1])
+                if keys and keys[0] not in spec.inputs:
+                    yield place, line, f"there is no input {keys[0]!r}{_close(keys[0], spec.inputs)}"
             elif root == "steps":
-                if key and key not in needs:
-                    yield place, line, f"steps.{key} is used: put {key!r} into needs"
+                if why := _misused(keys, needs, ids):
+                    yield place, line, f"steps.{'.'.join(keys[:2])} is used: {why}"
             else:
                 yield place, line, f"{root!r} is not known; there are inputs and steps"
     for name in spec.inputs:
         in_code = any(f"inputs.{name}" in (check.expr or "") for step in spec.steps for check in step.check)
         if not whole and name not in asked_inputs and not in_code:
             yield ("inputs", name), 0, f"the input {name!r} is never used"
+
+
+def _misused(keys: tuple[str, ...], needs: set[str], ids: list[str]) -> str | None:
+    """Why a step's result cannot be used like this."""
+    if not keys:
+        return None
+    if keys[0] not in ids:
+        return f"{keys[0]!r} is no step{_close(keys[0], ids)}"
+    if keys[0] not in needs:
+        return f"put {keys[0]!r} into needs"
+    if len(keys) > 1 and keys[1] not in RESULT:
+        return f"a step has {', '.join(RESULT)}{_close(keys[1], RESULT)}"
+    return None
 
 
 def _texts(spec: TaskSpec) -> Iterator[tuple[Place, str, set[str]]]:

@@ -13,14 +13,14 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from arriero import FunctionModel, Tool, tool
 from arriero.agent.tasks import Task
@@ -37,7 +37,6 @@ steps:
 # A machine that has much else to do is slow to start raylets; one that is slow is not lost.
 for _name in ("worker_register_timeout_seconds", "raylet_start_wait_time_s"):
     os.environ.setdefault(f"RAY_{_name}", "300")
-T = TypeVar("T")
 STORE = 80 << 20  # bytes of each raylet's object store
 
 
@@ -70,12 +69,20 @@ def place(paid: Path) -> Workplace:
     return Workplace(FunctionModel(slowly), paying(paid), "off")
 
 
-def patiently(start: Callable[[], T]) -> T:
-    """What starts at the third try at the latest: on a busy machine a raylet may not be up in the 30 s it has."""
-    for _ in range(2):
-        with suppress(Exception):
-            return start()
-    return start()
+def raylet() -> dict[str, int]:
+    """What a raylet is started with. One that is told its agents' ports does not wait for agents to say them,
+    which takes longer than it has on a busy machine.
+    """
+    agents = (
+        "metrics_agent_port",
+        "metrics_export_port",
+        "dashboard_agent_listen_port",
+        "runtime_env_agent_port",
+    )
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in agents]
+        ports = dict(zip(agents, (one.getsockname()[1] for one in taken), strict=True))
+    return {"num_cpus": 1, "object_store_memory": STORE, **ports}
 
 
 def on_the_cluster(task: Task, rows: Path, folder: Path, nodes: int) -> dict[str, Any]:
@@ -86,9 +93,7 @@ def on_the_cluster(task: Task, rows: Path, folder: Path, nodes: int) -> dict[str
     from arriero.agent.tasks.cluster import Cluster, run_on_ray
 
     raylets = Raylets()
-    added = [
-        patiently(partial(raylets.add_node, num_cpus=1, object_store_memory=STORE)) for _ in range(nodes)
-    ]
+    added = [raylets.add_node(**raylet()) for _ in range(nodes)]
     others = added[1:]
     ray.init(address=raylets.address, log_to_driver=False, logging_level=logging.ERROR)
     notices: list[str] = []

@@ -25,7 +25,8 @@ from arriero import (
 from arriero.agent.cancellation import CancellationToken
 from arriero.agent.tasks import Task, TaskError
 from arriero.agent.tasks.batch import BatchResult, run_batch
-from arriero.agent.tasks.effects import Effect, EffectError, Effects, Outcome, RowEffects, outlasts
+from arriero.agent.tasks.effects import Effect, EffectError, Effects, RowEffects, outlasts
+from arriero.agent.tasks.outcomes import Outcome
 from arriero.tools import ToolContext
 from arriero.tools.python import PythonTool
 
