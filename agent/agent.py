@@ -185,12 +185,14 @@ class Agent(Generic[OutputT, DepsT]):
 
     def run_sync(self, prompt: str | None = None, **options: Unpack[RunOptions[DepsT]]) -> RunResult[OutputT]:
         """``run`` for code that is not asynchronous."""
-        conversation = self._in_background().call(self._conversation_of(options))
-        options["conversation"] = conversation
-        for event in self.stream_sync(prompt, **options):
-            if isinstance(event, RunFinished):
-                return result_of(event, conversation, self.output)
-        raise AssertionError("a run always ends with RunFinished")
+        token = options["cancel"] = CancellationToken(options.get("cancel"))
+        done = self._in_background().start(self.run(prompt, **options))
+        try:
+            return done.result()
+        finally:
+            token.cancel()
+            token.detach()
+            done.exception()  # whatever interrupts this, the run comes to its end first
 
     def stream_sync(self, prompt: str | None = None, **options: Unpack[RunOptions[DepsT]]) -> Iterator[Event]:
         """``stream`` for code that is not asynchronous; leaving the loop early stops the run."""

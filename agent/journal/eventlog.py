@@ -1,18 +1,13 @@
-"""Events as the journal keeps them: lines of JSON, with text that came in pieces put together."""
+"""Events as the journal keeps them: JSON, with text that came in pieces put together."""
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from arriero.agent.events import (
-    Event,
-    RunFinished,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallFinished,
-    ToolOutputDelta,
-)
+from pydantic import TypeAdapter
+
+from arriero.agent.events import Event, TextDelta, ToolCallDelta, ToolOutputDelta
 
 from .contents import utf8
 
@@ -20,57 +15,58 @@ Noted = tuple[float, Event]
 """A moment (seconds since 1970, by the wall clock) and what happened."""
 
 _LARGE: Final = 2048  # bytes; smaller chunks are not worth packing
+_NOTED: Final = TypeAdapter(list[Noted])
+_ELSEWHERE: Final = {"run_id", "content", "artifacts", "new_messages"}
+"""Fields of events that other columns and tables hold."""
+
+_PIECES: Final[dict[type, tuple[str, ...]]] = {
+    TextDelta: (),
+    ToolCallDelta: ("index",),
+    ToolOutputDelta: ("call_id", "stream"),
+}
+"""Events that are pieces of a text, and the fields that say of which."""
 
 
-def packed_lines(events: Sequence[Noted]) -> bytes:
+def packed_events(events: Sequence[Noted]) -> bytes:
     """Consecutive events of one run in one piece."""
-    data = "\n".join(_lines(events)).encode("utf-8", "replace")
+    whole = list(_joined(events))
+    try:
+        data = _NOTED.dump_json(whole, exclude={"__all__": {1: _ELSEWHERE}})
+    except ValueError:  # half of a surrogate pair has no UTF-8
+        plain = [(moment, event.model_dump(exclude=_ELSEWHERE)) for moment, event in whole]
+        data = utf8(json.dumps(plain, ensure_ascii=False, default=str))
     return zlib.compress(data, 1) if len(data) >= _LARGE else data
 
 
-def unpacked_lines(data: bytes) -> Iterator[tuple[float, dict[str, Any]]]:
-    """When and what, as ``packed_lines`` was given it; what other tables hold is missing."""
-    text = data if data[:1].isdigit() else zlib.decompress(data)
-    for line in text.decode().split("\n"):
-        moment, _, event = line.partition(" ")
-        yield float(moment), json.loads(event)
+def unpacked_events(data: bytes) -> Iterator[tuple[float, dict[str, Any]]]:
+    """When and what, as ``packed_events`` was given it; what other tables hold is missing."""
+    for moment, event in json.loads(data if data[:1] == b"[" else zlib.decompress(data)):
+        yield float(moment), event
 
 
-def _lines(events: Sequence[Noted]) -> Iterator[str]:
-    index = 0
-    while index < len(events):
-        moment, event = events[index]
-        index += 1
-        key = _stream(event)
-        if key is not None:
-            pieces = [event.text]  # type: ignore[union-attr]
-            while index < len(events) and _stream(events[index][1]) == key:
-                pieces.append(events[index][1].text)  # type: ignore[union-attr]
-                index += 1
-            if len(pieces) > 1:
-                event = event.model_copy(update={"text": "".join(pieces)})
-        yield f"{moment:.3f} {_dump(event)}"
+def _joined(events: Iterable[Noted]) -> Iterator[Noted]:
+    """The events, with pieces of one text that follow each other as one of them."""
+    pieces: list[str] = []
+    first: Noted | None = None
+    for noted in events:
+        if first is not None:
+            if type(noted[1]) is type(first[1]) and _whole(noted[1]) == _whole(first[1]):
+                pieces.append(noted[1].text)  # type: ignore[union-attr]
+                continue
+            yield _with_text(first, pieces)
+            first = None
+        if type(noted[1]) in _PIECES:
+            first, pieces = noted, [noted[1].text]  # type: ignore[union-attr]
+        else:
+            yield noted
+    if first is not None:
+        yield _with_text(first, pieces)
 
 
-def _stream(event: Event) -> tuple[str, object, object] | None:
-    """What a piece of text belongs to; None for events that are whole."""
-    if isinstance(event, TextDelta):
-        return event.type, None, None
-    if isinstance(event, ToolCallDelta):
-        return event.type, event.index, None
-    if isinstance(event, ToolOutputDelta):
-        return event.type, event.call_id, event.stream
-    return None
+def _whole(piece: Event) -> list[Any]:
+    return [getattr(piece, name) for name in _PIECES[type(piece)]]
 
 
-def _dump(event: Event) -> str:
-    left_out = {"run_id"}
-    if isinstance(event, ToolCallFinished):
-        left_out = {"run_id", "content", "artifacts"}
-    elif isinstance(event, RunFinished):
-        left_out = {"run_id", "new_messages"}
-    try:
-        return event.model_dump_json(exclude=left_out)
-    except ValueError:
-        plain = event.model_dump(exclude=left_out)
-        return utf8(json.dumps(plain, ensure_ascii=False, default=str)).decode()
+def _with_text(noted: Noted, pieces: list[str]) -> Noted:
+    moment, event = noted
+    return noted if len(pieces) == 1 else (moment, event.model_copy(update={"text": "".join(pieces)}))

@@ -12,7 +12,7 @@ from arriero.prompts import Message
 
 from .contents import get, get_messages, unpacked_tokens
 from .errors import UnknownSession
-from .eventlog import unpacked_lines
+from .eventlog import unpacked_events
 from .records import CallInfo, Generation, RunInfo, SessionInfo
 from .restore import chain, conversation_of, setup_from
 
@@ -139,7 +139,7 @@ def events(db: sqlite3.Connection, run_id: str) -> list[tuple[float, Event]]:
         kept[call_id].append(ArtifactRef(name=name, mime=mime, data=get(db, content)))
     found: list[tuple[float, Event]] = []
     for (lines,) in db.execute("SELECT lines FROM event WHERE run=? ORDER BY seq", (run_id,)).fetchall():
-        for moment, values in unpacked_lines(lines):
+        for moment, values in unpacked_events(lines):
             values["run_id"] = run_id
             if values["type"] == "tool_call_finished":
                 values["content"] = answers.get(values["call_id"], "")

@@ -8,6 +8,8 @@ from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from pydantic_core import to_json
+
 from arriero.agent.backends import Model, Sampling, Token
 from arriero.agent.backends.base import Constraint
 from arriero.agent.backends.wrapped import Wrapped
@@ -21,10 +23,18 @@ from arriero.tools.threads import in_thread
 
 from .contents import packed_tokens, put, put_messages, utf8
 from .identity import setup_of, template_hash, versions, weights_of
-from .notes import Batch, Notes
+from .notes import Batch, Notes, Rows
 from .writer import Writer
 
 _TITLE: Final = 200
+_GENERATIONS: Final = Rows(
+    "INSERT INTO generation (run, number, prompt_tokens, seed, sampling, max_tokens, ids, texts, stop)"
+)
+_SETTLED: Final = Rows(
+    "INSERT INTO call (run, id, step, name, effect, state, arguments, answer, ok, seconds, started, ended)",
+    "ON CONFLICT (run, id) DO UPDATE SET state=excluded.state, answer=excluded.answer, ok=excluded.ok, "
+    "seconds=excluded.seconds, ended=excluded.ended",
+)
 
 
 class JournalRecorder(Recorder):
@@ -198,9 +208,8 @@ class JournalRecorder(Recorder):
         other = None if generated.same_as(self._sampling) else json.dumps(asdict(generated.sampling))
 
         def note(batch: Batch) -> None:
-            batch.db.execute(
-                "INSERT INTO generation (run, number, prompt_tokens, seed, sampling, max_tokens, ids, texts, stop) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            batch.insert(
+                _GENERATIONS,
                 (
                     batch.run,
                     number,
@@ -277,17 +286,15 @@ class _Settled:
 
     def __call__(self, batch: Batch) -> None:
         db, intent, finished = batch.db, self.intent, self.finished
-        db.execute(
-            "INSERT INTO call (run, id, step, name, effect, state, arguments, answer, ok, seconds, started, "
-            "ended) VALUES (?, ?, ?, ?, ?, 'finished', ?, ?, ?, ?, ?, ?) ON CONFLICT (run, id) DO UPDATE SET "
-            "state='finished', answer=excluded.answer, ok=excluded.ok, seconds=excluded.seconds, "
-            "ended=excluded.ended",
+        batch.insert(
+            _SETTLED,
             (
                 intent.run,
                 intent.call.id,
                 intent.step,
                 intent.call.name,
                 intent.effect,
+                "finished",
                 put(db, _json(intent.call.arguments)),
                 put_messages(db, [self.answer]),
                 finished.ok,
@@ -356,4 +363,7 @@ class _Heard(Wrapped):
 
 
 def _json(value: Any) -> bytes:
-    return utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+    try:
+        return to_json(value, fallback=str)
+    except ValueError:  # half of a surrogate pair has no UTF-8
+        return utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))

@@ -14,7 +14,7 @@ from .schema import connect, explained
 
 Job = Callable[[sqlite3.Connection], Any]
 
-_LINGER: Final = 0.01
+_LINGER: Final = 0.03
 """Seconds that jobs wait for others to share their commit when nobody waits for them."""
 
 _IDLE: Final = 5.0
@@ -32,7 +32,7 @@ class Writer:
     """Writes to one journal; safe to use from any thread.
 
     A committed job survives the end of the process, however it comes; a ``durable`` one survives the end of
-    the machine too (fsync). Jobs that nobody waits for are committed within about 10 ms. ``faults`` counts
+    the machine too (fsync). Jobs that nobody waits for are committed within about 40 ms. ``faults`` counts
     batches that could not be written: what was in them is lost, and whoever keeps a conversation writes it
     whole again.
     """

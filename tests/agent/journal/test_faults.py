@@ -12,7 +12,7 @@ from arriero.agent import Agent
 from arriero.agent.backends import FunctionModel, ScriptedModel
 from arriero.agent.events import TextDelta
 from arriero.agent.journal import Journal, JournalError, JournalFormatError
-from arriero.agent.journal.eventlog import packed_lines, unpacked_lines
+from arriero.agent.journal.eventlog import packed_events, unpacked_events
 from arriero.agent.journal.writer import Writer
 from arriero.tools import tool
 
@@ -120,7 +120,7 @@ def test_a_clock_that_goes_backwards_changes_no_order(tmp_path: Path) -> None:
     assert [run.prompt for run in journal.runs()] == ["second", "first"]
     assert [m.content for m in journal.conversation("s").messages if m.role == "user"] == ["first", "second"]
     moments = [(9e9, TextDelta(run_id="r", seq=1, text="a")), (1.0, TextDelta(run_id="r", seq=2, text="b"))]
-    assert [event["text"] for _, event in unpacked_lines(packed_lines(moments))] == ["ab"]
+    assert [event["text"] for _, event in unpacked_events(packed_events(moments))] == ["ab"]
 
 
 def test_text_that_has_no_utf8_is_kept_with_a_mark(tmp_path: Path) -> None:
