@@ -126,12 +126,12 @@ class Pipeline:
     async def check(self, given: ScreenInput, *, slow_only: bool = False) -> Outcome:
         """Ask every screen of the place and wait for all; never raises but when it is cancelled.
 
-        Those that answer at once come first: what they replace, the others read as it may pass. ``slow_only``
-        leaves them out (see ``check_at_once``).
+        Those that answer at once come first: what they replace, the others read as it may pass, and what they
+        block, nobody else has to read. ``slow_only`` leaves them out (see ``check_at_once``).
         """
         first = Outcome("allow", given.text) if slow_only else await self.check_at_once(given)
         slow = self.parted(given.place)[1]
-        if not slow:
+        if not slow or first.action == "block":
             return first
         seen = replace(given, text=first.text) if first.action == "replace" else given
         return joined(given, first, combined(seen, await self._ask_all(seen, slow)))

@@ -129,6 +129,14 @@ def test_guards_read_what_will_pass_and_not_what_hides_in_it() -> None:
     }
 
 
+def test_guards_need_not_read_what_is_blocked_already() -> None:
+    seen: list[str] = []
+    settings = {"patterns": {"max_chars": {"input": 10}}}
+    policy = Policy(screens={"guard": lambda given: seen.append(given.text)}, input=["guard", "patterns"])
+    outcome = asked(policy.model_copy(update={"settings": settings}), "hello " * 10)
+    assert (outcome.action, outcome.screen, seen) == ("block", "patterns", [])
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
