@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -180,6 +181,23 @@ def test_killed_three_times_every_row_is_there_once(tmp_path: Path) -> None:
     done = subprocess.run(program, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "0", done.stderr
     assert sorted(line["result"]["inputs"]["n"] for line in lines(out)) == list(range(60))
+
+
+def test_a_full_disk_ends_the_batch_and_leaves_whole_lines(rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    batch(rows, tmp_path / "first")
+    whole = (tmp_path / "first" / "results.jsonl").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole // 2, before[1]))
+    try:
+        with pytest.raises(TaskError, match=r"results\.jsonl cannot be written: .*--resume does the rest"):
+            batch(rows, out, jobs=3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert 0 < len(lines(out)) < 10
+    assert (out / "results.jsonl").read_bytes().endswith(b"\n")
+    assert batch(rows, out, resume=True).missing == 0
+    assert len(lines(out)) == 10
 
 
 def test_two_processes_do_not_write_to_one_folder(rows: Path, tmp_path: Path) -> None:
