@@ -43,6 +43,7 @@ class Chat:
         self.last_question: str | None = None
         self.attached: list[Path] = []
         self.speed = 0.0
+        self._reading_speed = 0.0
         self.usage = ev.Usage()
         self.verdicts: list[ev.GuardrailChecked] = []
 
@@ -89,12 +90,19 @@ class Chat:
 
     def put(self, whole: str | None, decisions: Mapping[str, bool] | None = None) -> None:
         """Put a question to the model as it stands, or None to go on; show what happens until it has ended."""
-        display = Display(self._sink(), self.terminal, hint=", /last shows all", pictures=self.pictures)
+        display = Display(
+            self._sink(),
+            self.terminal,
+            hint=", /last shows all",
+            pictures=self.pictures,
+            reading_speed=self._reading_speed,
+        )
         with closing(self.session.ask(whole, decisions)) as events:
             for event in events:
                 display.handle(event)
                 if isinstance(event, ev.GuardrailChecked):
                     self.verdicts.append(event)
+        self._reading_speed = display.reading_speed
         if display.calls:
             self.last_call = display.calls[-1]
         if display.finished:

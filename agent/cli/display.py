@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _NOTABLE_PREFILL = 256  # new tokens from which on reading the prompt is worth a word
+_MEASURABLE = 64  # new tokens from which on the time that reading takes says how fast it is
 _PATIENCE = 0.3  # seconds before anything is said about waiting
 
 
@@ -108,7 +109,7 @@ class Display:
 
     The answer goes to ``sink``; calls, notices and the waiting line go to ``terminal``. With ``quiet`` only
     the answer is shown. ``calls`` keeps the finished calls of the run for showing them whole. ``pictures`` shows
-    plots (default: none are).
+    plots (default: none are). ``reading_speed`` is in tokens a second, as far as it is known; it is measured anew.
     """
 
     def __init__(
@@ -119,8 +120,10 @@ class Display:
         quiet: bool = False,
         hint: str = "",
         pictures: Pictures | None = None,
+        reading_speed: float = 0.0,
     ) -> None:
         self.finished: ev.RunFinished | None = None
+        self.reading_speed = reading_speed
         self.calls: list[tuple[ev.ToolCallStarted, ev.ToolCallFinished]] = []
         self._sink = sink
         self._terminal = terminal
@@ -148,7 +151,7 @@ class Display:
             case None:
                 self._tick()
             case ev.StepStarted():
-                self._wait(_reading(event))
+                self._wait(_reading(event, self.reading_speed))
             case ev.TextDelta(text=text):
                 self._status.clear()
                 self._sink.feed(text)
@@ -173,8 +176,9 @@ class Display:
             case ev.ModelRetried(reason=reason):
                 follows = "it writes it anew" if event.discarded_tokens else "it is told so"
                 self.notice(f"what the model wrote cannot be used, and {follows}: {reason}")
-            case ev.StepFinished():
+            case ev.StepFinished(usage=usage):
                 self._status.clear()
+                self._measure(usage)
             case ev.RunFinished():
                 self._end(event)
             case _:
@@ -236,15 +240,23 @@ class Display:
             warn = partial(self.notice, style="yellow")
             deliver(event.run_id, event.artifacts, self._pictures, self.notice, warn)
 
+    def _measure(self, usage: ev.Usage) -> None:
+        took = usage.seconds - usage.decode_seconds
+        if usage.prompt_tokens >= _MEASURABLE and took > 0:
+            self.reading_speed = usage.prompt_tokens / took
+
     def _end(self, event: ev.RunFinished) -> None:
         self._break()
         self.finished = event
 
 
-def _reading(event: ev.StepStarted) -> Callable[[float], str]:
-    if event.new_tokens >= _NOTABLE_PREFILL:
-        return lambda waited: f"reading {event.new_tokens} tokens  {waited:.1f}s"
-    return lambda waited: f"thinking  {waited:.1f}s"
+def _reading(event: ev.StepStarted, speed: float) -> Callable[[float], str]:
+    """What to say while the model reads; ``speed`` is what it read in a second before, 0.0 where none is known."""
+    new = event.new_tokens
+    if new < _NOTABLE_PREFILL:
+        return lambda waited: f"thinking  {waited:.1f}s"
+    about = f" of about {new / speed:.0f}s" if speed else ""
+    return lambda waited: f"reading {new:,} tokens  {waited:.1f}s{about}"
 
 
 class JsonLines:

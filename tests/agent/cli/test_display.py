@@ -161,6 +161,18 @@ def test_waiting_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
     assert show([step, None])[1] == ""
 
 
+def test_a_long_prompt_is_said_to_take_as_long_as_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arriero.agent.cli.display._PATIENCE", 0.0)
+    first = event(ev.StepStarted, step=1, context_tokens=900, new_tokens=900, context_length=4096)
+    took = ev.Usage(prompt_tokens=900, output_tokens=5, seconds=10.0, decode_seconds=1.0)
+    second = event(ev.StepStarted, step=2, context_tokens=2500, new_tokens=1600, context_length=4096)
+    _, err, display = show(
+        [first, event(ev.StepFinished, step=1, end="eot", usage=took), second, None], terminal=True
+    )
+    assert display.reading_speed == 100.0
+    assert "reading 1,600 tokens  0.0s of about 16s" in err
+
+
 def test_a_running_tool_shows_its_latest_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arriero.agent.cli.display._PATIENCE", 0.0)
     _, start, _ = call_events()
