@@ -1,7 +1,7 @@
 """Writes one run into a journal while it happens."""
 
 import json
-import secrets
+import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -314,10 +314,13 @@ class _Settled:
 class _Generated:
     """What one call of the model was asked and brought."""
 
-    __slots__ = ("ids", "max_tokens", "prompt_tokens", "sampling", "stop", "texts")
+    __slots__ = ("asked", "ids", "max_tokens", "prompt_tokens", "sampling", "stop", "texts")
 
-    def __init__(self, prompt_tokens: int, sampling: Sampling, max_tokens: int | None) -> None:
+    def __init__(
+        self, prompt_tokens: int, asked: Sampling, sampling: Sampling, max_tokens: int | None
+    ) -> None:
         self.prompt_tokens = prompt_tokens
+        self.asked = asked
         self.sampling = sampling
         self.max_tokens = max_tokens
         self.ids: list[int] = []
@@ -325,6 +328,9 @@ class _Generated:
         self.stop: str | None = None
 
     def same_as(self, sampling: Sampling | None) -> bool:
+        """Whether it was sampled as ``sampling`` says, but for the seed."""
+        if self.asked is sampling:
+            return True
         return sampling is not None and replace(sampling, seed=self.sampling.seed) == self.sampling
 
 
@@ -334,6 +340,7 @@ class _Heard(Wrapped):
     def __init__(self, model: Model, recorder: JournalRecorder) -> None:
         super().__init__(model)
         self._recorder = recorder
+        self._seeds = random.Random()  # noqa: S311 - nobody is to be kept from guessing them
 
     async def generate(
         self,
@@ -343,12 +350,13 @@ class _Heard(Wrapped):
         max_tokens: int | None = None,
         constraint: Constraint | None = None,
     ) -> AsyncGenerator[Token, None]:
+        asked = sampling
         if sampling.seed is None:
             # Drawn here, so that the journal knows it and the run can be generated again.
-            sampling = replace(sampling, seed=secrets.randbits(31))
+            sampling = replace(sampling, seed=self._seeds.getrandbits(31))
         if constraint is not None and constraint.answer is not None:
             self._recorder.held_to(constraint.answer)
-        generated = _Generated(len(tokens), sampling, max_tokens)
+        generated = _Generated(len(tokens), asked, sampling, max_tokens)
         ids, texts = generated.ids, generated.texts
         stream = self._model.generate(tokens, sampling, max_tokens=max_tokens, constraint=constraint)
         try:
