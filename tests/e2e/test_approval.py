@@ -39,9 +39,11 @@ def test_a_person_is_asked_in_a_conversation(window: Open, given: Callable[..., 
     assert "First." not in text
     one.child.send("w")
     one.wait_for("The MCP server plain offers it, and its server does not say that it only reads.")
-    one.child.send("n")
+    one.child.send("t")
+    one.wait_for("why not?")
+    one.child.send("not noow\x7f\x7fw\r")
     text = one.wait_for("First.")
-    assert "was not run: the user did not allow this call" in " ".join(text.split())
+    assert "was not run: the user did not allow this call and said why: not now" in " ".join(text.split())
     one.enter(" means go on")  # after the key from before
     one.wait_for("text: two")
     one.child.send("a")
