@@ -1,9 +1,9 @@
 """One step: the model writes a message, and what it writes is read while it is written."""
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from arriero.prompts import CODE_INTERPRETER, Message, ToolCall, ToolSpec
 from arriero.prompts.parser import ArgumentsDelta, CallDone, CallParser, Malformed, ParseEvent, TextDelta
@@ -73,50 +73,74 @@ class Step:
         return Message(role="assistant", content=text, end=end, tool_calls=tuple(self.calls))
 
 
-async def sample(
-    step: Step,
-    model: Model,
-    conversation: Conversation,
-    tools: Sequence[ToolSpec],
-    sampling: Sampling,
-    max_tokens: int | None,
-    cancel: CancellationToken,
-    constraint: Constraint | None = None,
-) -> AsyncGenerator[ParseEvent, None]:
-    """Let the model write one message; yields what the parser finds, and appends to the conversation.
+class Sample:
+    """Lets the model write one message; ``next`` gives what the parser finds, and the conversation grows by it.
 
-    However it ends, the transcript holds exactly the tokens that were sampled, and the message says what they
-    are. A call counts only when the message was not cut off by a cancel. Raises RunCancelled.
+    However it ends, the transcript holds exactly the tokens that were sampled, and the message, which is appended at
+    the end, says what they are. A call counts only when the message was not cut off by a cancel.
     """
-    parser = CallParser(tools, code=any(spec.name == CODE_INTERPRETER for spec in tools))
-    started = time.monotonic()
-    first: float | None = None
-    stream = model.generate(conversation.tokens, sampling, max_tokens=max_tokens, constraint=constraint)
-    try:
-        with Waits(cancel) as waits:
-            while (token := await waits.on(anext(stream, None))) is not None:
-                if first is None:
-                    first = time.monotonic()
-                conversation.sampled(token)
-                step.output_tokens += 1
-                if token.stop:
-                    step.end = _ENDS[token.stop]
-                    continue
-                for found in parser.feed(token.text):
-                    step.note(found)
-                    yield found
-        for found in parser.finish():
+
+    def __init__(
+        self,
+        step: Step,
+        model: Model,
+        conversation: Conversation,
+        tools: Sequence[ToolSpec],
+        sampling: Sampling,
+        max_tokens: int | None,
+        cancel: CancellationToken,
+        constraint: Constraint | None = None,
+    ) -> None:
+        self._step = step
+        self._conversation = conversation
+        self._parser = CallParser(tools, code=any(spec.name == CODE_INTERPRETER for spec in tools))
+        self._waits = Waits(cancel)
+        self._started = time.monotonic()
+        self._first: float | None = None
+        tokens = conversation.tokens
+        self._stream = model.generate(tokens, sampling, max_tokens=max_tokens, constraint=constraint)
+        self._over = False
+
+    async def next(self) -> list[ParseEvent] | None:
+        """What the next token brings, maybe nothing; None when the message is over. Raises RunCancelled."""
+        step = self._step
+        if self._over:
+            return None
+        try:
+            token = await self._waits.on(anext(self._stream, None))
+        except RunCancelled:
+            step.end = "cancelled"
+            for found in self._parser.finish():
+                step.note(found)
+            step.calls.clear()
+            raise
+        if token is None:
+            self._over = True
+            events = self._parser.finish()
+        else:
+            if self._first is None:
+                self._first = time.monotonic()
+            self._conversation.sampled(token)
+            step.output_tokens += 1
+            if token.stop:
+                step.end = _ENDS[token.stop]
+                return []
+            events = self._parser.feed(token.text)
+        for found in events:
             step.note(found)
-            yield found
-    except RunCancelled:
-        step.end = "cancelled"
-        for found in parser.finish():
-            step.note(found)
-        step.calls.clear()
-        raise
-    finally:
-        await stream.aclose()
-        now = time.monotonic()
-        step.seconds = now - started
-        step.decode_seconds = now - (first or now)
-        conversation.messages.append(step.message)
+        return events
+
+    async def __aenter__(self) -> Self:
+        self._waits.__enter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        step = self._step
+        self._waits.__exit__()
+        try:
+            await self._stream.aclose()
+        finally:
+            now = time.monotonic()
+            step.seconds = now - self._started
+            step.decode_seconds = now - (self._first or now)
+            self._conversation.messages.append(step.message)

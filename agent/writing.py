@@ -1,7 +1,6 @@
 """Writing one message: the model's tokens, what they mean, and what the output screens let be shown of it."""
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
 
 from arriero.prompts.parser import ArgumentsDelta, ParseEvent, TextDelta
 from arriero.safety.stream import ScreenedText
@@ -12,7 +11,7 @@ from .endings import Ended
 from .run import Run
 from .screening import report, why
 from .spending import usage_of
-from .step import Step, sample
+from .step import Sample, Step
 
 
 class Writing:
@@ -33,20 +32,20 @@ class Writing:
         """Header, tokens, what they mean; at the end the conversation holds what was shown."""
         run, step = self._run, self.step
         yield self._started()
-        parsed = self._sampled()
         answer = self._answer = run.screening.answer()
         stopped: RunCancelled | None = None
         try:
-            async with aclosing(parsed):
-                async for found in parsed:
-                    if answer is None and isinstance(found, TextDelta):
-                        yield run.event(ev.TextDelta, text=found.text)
-                        continue
-                    for event in await self._found(found):
-                        yield event
-                    if answer and answer.stopped:
-                        step.end = "cancelled"
-                        break
+            async with self._sample() as sample:
+                while step.end != "cancelled" and (events := await sample.next()) is not None:
+                    for found in events:
+                        if answer is None and isinstance(found, TextDelta):
+                            yield run.event(ev.TextDelta, text=found.text)
+                            continue
+                        for event in await self._found(found):
+                            yield event
+                        if answer and answer.stopped:
+                            step.end = "cancelled"
+                            break
             if answer:
                 for event in self._shown(await run.cancel.guard(answer.finish()), answer):
                     yield event
@@ -93,9 +92,9 @@ class Writing:
             context_length=run.model.context_length,
         )
 
-    def _sampled(self) -> AsyncGenerator[ParseEvent, None]:
+    def _sample(self) -> Sample:
         run = self._run
-        return sample(
+        return Sample(
             self.step,
             run.model,
             run.conversation,

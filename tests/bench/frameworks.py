@@ -109,7 +109,8 @@ def main() -> int:
         if done.returncode:
             print(f"{name}: {(done.stderr.strip().splitlines() or ['no word'])[-1]}", file=sys.stderr)
             continue
-        rows[name] = json.loads(done.stdout.splitlines()[-1])
+        # What a framework prints itself stands before it, maybe on the same line.
+        rows[name] = json.loads(done.stdout[done.stdout.rindex('{"version"') :])
     print(_table(rows, steps))
     ours, theirs = rows["arriero"], [row for name, row in rows.items() if not name.startswith("arriero")]
     holds = bool(theirs) and all(
