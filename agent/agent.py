@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from datetime import date as Date
 from typing import TYPE_CHECKING, Any, Generic, Self, Unpack
 
@@ -271,22 +271,25 @@ class Agent(Generic[OutputT, DepsT]):
 
     async def aclose(self) -> None:
         """Free the tools and the model; it is safe to call twice."""
-        for tool in self.tools.values():
-            await tool.aclose()
-        await self.guards.aclose()
-        await self.model.aclose()
-        if self.session is not None:
-            self.session.close()
-        if self._own_journal and self.journal is not None:
-            await in_thread(self.journal.close, name="journal")
+        async with AsyncExitStack() as last_first:  # whatever one of them raises, the others are freed
+            if self._own_journal and self.journal is not None:
+                last_first.push_async_callback(in_thread, self.journal.close, name="journal")
+            if self.session is not None:
+                last_first.callback(self.session.close)
+            last_first.push_async_callback(self.model.aclose)
+            last_first.push_async_callback(self.guards.aclose)
+            for tool in self.tools.values():
+                last_first.push_async_callback(tool.aclose)
 
     def close(self) -> None:
         """``aclose`` for code that is not asynchronous; ends the background thread."""
-        self._in_background().call(self.aclose())
-        with self._lock:
-            if self._background:
-                self._background.close()
-            self._background = None
+        try:
+            self._in_background().call(self.aclose())
+        finally:
+            with self._lock:
+                if self._background:
+                    self._background.close()
+                self._background = None
 
     def __enter__(self) -> Self:
         return self

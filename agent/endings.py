@@ -27,8 +27,10 @@ def ending(fault: Exception, run_id: str) -> tuple[StopReason, str | None]:
     match fault:
         case Ended():
             return fault.reason, str(fault)
+        case RunCancelled() if str(fault) == "max_seconds":
+            return "max_seconds", "the limit of seconds is reached"
         case RunCancelled():
-            return ("max_seconds" if str(fault) == "max_seconds" else "cancelled"), None
+            return "cancelled", None
         case ContextOverflow():
             return "max_tokens", str(fault)
         case ArrieroError():

@@ -2,13 +2,15 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
-from arriero.agent import Agent, ConfigError
+from arriero.agent import Agent, ConfigError, Limits
 from arriero.agent.backends import FunctionModel, ScriptedModel
 from arriero.agent.events import RunFinished
-from arriero.prompts import UnknownDialect
+from arriero.prompts import ToolSpec, UnknownDialect
+from arriero.tools import Tool, ToolContext, ToolResult
 
 
 def add(a: int, b: int) -> int:
@@ -90,6 +92,49 @@ def test_close_leaves_no_thread() -> None:
     agent.close()
     agent.close()
     assert threading.active_count() == before
+
+
+def test_what_one_tool_raises_when_it_is_closed_keeps_nothing_else_open() -> None:
+    closed: list[str] = []
+
+    class Closing(Tool):
+        def __init__(self, name: str) -> None:
+            self.spec = ToolSpec(name=name)
+
+        async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:
+            return ToolResult("")
+
+        async def aclose(self) -> None:
+            closed.append(self.name)
+            raise OSError(f"{self.name} cannot be closed")
+
+    class Closed(ScriptedModel):
+        async def aclose(self) -> None:
+            closed.append("model")
+
+    before = threading.active_count()
+    agent = Agent(Closed([]), tools=[Closing("a"), Closing("b")])
+    with pytest.raises(OSError, match="cannot be closed"):
+        agent.close()
+    assert sorted(closed) == ["a", "b", "model"]
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_steps", -1), ("max_seconds", -0.5), ("max_retries", -1), ("tool_timeout", 0), ("max_repeats", -3)],
+)
+def test_limits_below_nothing_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} should be a positive number, and is {value}"):
+        Limits(**{name: value})  # type: ignore[arg-type]
+
+
+def test_a_blocking_run_inside_a_running_loop() -> None:
+    async def work() -> str:
+        with Agent(ScriptedModel(["Hi.<|eot_id|>"])) as agent:
+            return agent.run_sync("Hello").output
+
+    assert asyncio.run(work()) == "Hi."
 
 
 def test_a_script_that_was_not_used_up_is_noticed() -> None:

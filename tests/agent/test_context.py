@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from arriero.agent import Agent, Limits
+from arriero.agent import Agent, CancellationToken, Limits
 from arriero.agent.backends import FunctionModel, ScriptedModel
 from arriero.agent.context import ContextState, DropToolOutputs, Keep, SummariseTurns
-from arriero.agent.events import ContextCompacted, RunFinished, StepStarted
+from arriero.agent.events import ContextCompacted, RunFinished, StepStarted, ToolCallStarted
 from arriero.agent.journal import Journal
 from arriero.agent.outputs import OutputReader
 from arriero.prompts import Message
@@ -122,6 +122,35 @@ def test_an_agent_as_a_tool_is_bounded_by_and_counts_for_its_caller() -> None:
     with Agent(outer, tools=[limited.as_tool("expert", "Knows.")], guards=None, limits=limits) as agent:
         assert agent.run_sync("Ask").output == "So be it."
     assert "did not come to its end: the limit of 0 tool calls is reached" in outer.prompts[1]
+
+
+def test_stopping_the_caller_stops_the_agent_that_it_called() -> None:
+    stopped: list[bool] = []
+
+    @tool
+    async def slow() -> str:
+        """Take long."""
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.append(True)
+        return "late"
+
+    inner = Agent(ScriptedModel(['{"name": "slow", "parameters": {}}<|eom_id|>']), tools=[slow])
+    model = ScriptedModel(['{"name": "helper", "parameters": {"task": "x"}}<|eom_id|>'])
+
+    async def work() -> tuple[str, int]:
+        cancel = CancellationToken()
+        outer = Agent(model, tools=[inner.as_tool("helper", "Helps.")])
+        async for event in outer.stream("Go", cancel=cancel):
+            if isinstance(event, ToolCallStarted):
+                asyncio.get_running_loop().call_later(0.2, cancel.cancel)
+            if isinstance(event, RunFinished):
+                reason = event.stop_reason
+        return reason, len(asyncio.all_tasks())
+
+    assert asyncio.run(work()) == ("cancelled", 1)
+    assert stopped == [True]
 
 
 def test_agents_that_call_each_other_end() -> None:

@@ -236,6 +236,7 @@ def test_a_deadline_ends_the_run() -> None:
     with Agent(FunctionModel(slow), limits=Limits(max_seconds=0.1)) as agent:
         result = agent.run_sync("go")
     assert result.stop_reason == "max_seconds"
+    assert result.error == "the limit of seconds is reached"
 
 
 def test_a_message_that_ends_with_eom_and_no_call_goes_on() -> None:
