@@ -76,7 +76,7 @@ def test_screens_are_tried_on_their_canaries(tmp_path: Path) -> None:
     assert result.exit_code == 6
     tried = {(one["screen"], one["place"]): one for one in json.loads(result.stdout)}
     assert not tried["llama_guard", "input"]["ok"]
-    assert "get Llama-Guard" in tried["llama_guard", "input"]["line"]
+    assert "arriero models pull" in tried["llama_guard", "input"]["line"]
     assert tried["patterns", "output"]["ok"]
     assert "no screen" in invoke(safety, "test", "-p", "off").stdout
 
