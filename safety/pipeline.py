@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from .base import ACTIONS, Action, Check, Place, Screen, ScreenError, ScreenInput, Verdict
+from .base import ACTIONS, PLACES, Action, Check, Place, Screen, ScreenError, ScreenInput, Verdict
 from .policy import Policy, Rule
 from .registry import FACTORIES, factory
 from .threads import in_daemon
@@ -92,6 +92,7 @@ class Pipeline:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self._places = frozenset(place for place in PLACES if policy.rules(place))
         self._given = {name: as_screen(name, screen) for name, screen in policy.screens.items()}
         self._made = {name: _Made() for name in FACTORIES}
         self._ready: set[tuple[str, Place]] = set()
@@ -99,7 +100,7 @@ class Pipeline:
 
     def stands(self, place: Place) -> bool:
         """Whether anything is screened there."""
-        return bool(self.policy.rules(place))
+        return place in self._places
 
     def instant(self, place: Place) -> bool:
         """Whether all screens of a place answer at once."""

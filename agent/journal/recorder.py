@@ -115,9 +115,11 @@ class JournalRecorder(Recorder):
             return
         turns = json.dumps([asdict(turn) for turn in conversation.turns]) if change.rewound else None
         is_open, now = conversation.open, time.time()
-        stopped = self._calls_of if kind == "results" and self._may_be_begun() else None
-        fates = conversation.pending.fates if conversation.pending else {}
-        unknown = json.dumps([call_id for call_id, fate in fates.items() if fate == "unknown"])
+        stopped: tuple[str, str] | None = None
+        if kind == "results" and self._may_be_begun():
+            fates = conversation.pending.fates if conversation.pending else {}
+            unknown = [call_id for call_id, fate in fates.items() if fate == "unknown"]
+            stopped = self._calls_of, json.dumps(unknown)
         self._begun.clear()
 
         def note(batch: Batch) -> None:
@@ -126,7 +128,7 @@ class JournalRecorder(Recorder):
                 batch.db.execute(
                     "UPDATE call SET state='stopped' WHERE run=? AND state='intended' "
                     "AND id NOT IN (SELECT value FROM json_each(?))",
-                    (stopped, unknown),
+                    stopped,
                 )
             batch.entry(change, kind, step, is_open=is_open, turns=turns, now=now)
 
