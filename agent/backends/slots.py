@@ -84,15 +84,14 @@ def _with_donor(slot: Slot, slots: Sequence[Slot], matches: dict[int, int], leng
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int], limit: int) -> int:
-    """Length of the common head of two sequences, at most ``limit``."""
-    limit = min(len(one), len(other), limit)
-    if one[:limit] == other[:limit]:
-        return limit
-    low, high = 0, limit  # the heads of length low are equal, those of length high are not
-    while low + 1 < high:
-        middle = (low + high) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
+    """Length of the common head of two sequences, at most ``limit``; costs no more than that head is long."""
+    low, high, step = 0, min(len(one), len(other), limit), 1  # the heads of length low are equal
+    while low < high:
+        end = min(low + step, high)
+        if one[low:end] == other[low:end]:
+            low, step = end, 2 * step
+        elif step == 1:
+            break
         else:
-            high = middle
+            high, step = end, 1
     return low
