@@ -70,8 +70,8 @@ def test_documents_are_indexed_at_the_start(tmp_path: Path, runner: Runner) -> N
     session = Session(Settings(model=f"script:{script}", tools=(), docs=docs), runner)
     try:
         session.start()
-        assert any("cannot be searched: 1, such as broken.pdf (" in line for line in session.notices)
-        assert session.doing == ""
+        assert any("cannot be searched: 1, such as broken.pdf (" in line for line in session.toolbox.notices)
+        assert session.toolbox.doing == ""
         assert (tmp_path / "home" / "cache" / "documents").is_dir()
     finally:
         session.close()

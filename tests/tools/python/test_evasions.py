@@ -64,7 +64,7 @@ def test_only_what_lies_in_it_is_removed(tmp_path: Path) -> None:
 def test_a_link_is_not_taken_for_a_directory_to_remove(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "kept")
-    with pytest.raises(OSError, match="link"):
+    with pytest.raises(NotADirectoryError):
         remove_tree(str(tmp_path / "link"))
     assert (tmp_path / "kept").exists()
 
@@ -90,7 +90,7 @@ def test_files_that_no_directory_names_any_more_are_counted(tmp_path: Path) -> N
     pids, root = [os.getpid()], str(tmp_path)
     before, sockets = held_open(pids, root)
     with open(tmp_path / "open", "wb") as held:
-        held.write(bytes(3 * _MIB))
+        held.write(os.urandom(3 * _MIB))
         held.flush()
         assert held_open(pids, root)[0] == before
         (tmp_path / "open").unlink()
