@@ -221,11 +221,10 @@ def place_of(settings: "Settings", judge: str | None = None) -> "Workplace":
     from arriero.agent.guard_models import pipeline
     from arriero.agent.tasks.working import Workplace
 
-    from .runner import Runner
-    from .session import Session, load_model
+    from .session import load_model
+    from .toolbox import Toolbox
 
-    with closing(Runner()) as runner:
-        tools = Session(replace(settings, journal=False), runner).make_tools()
+    tools = Toolbox(settings).make_all()
     return Workplace(load_model(settings), tools, pipeline(settings.safety), load_judge(settings, judge))
 
 

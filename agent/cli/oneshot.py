@@ -38,7 +38,7 @@ def ask(settings: Settings, question: str) -> Exit:
     try:
         with opened(settings, terminal) as session:
             if not settings.quiet and not settings.json:
-                for line in [*session.notices, *untold(session.hints)]:
+                for line in [*session.toolbox.notices, *untold(session.toolbox.hints)]:
                     display.notice(line)
             question, lines = session.with_files(question, settings.files)
             for line in lines:
@@ -69,7 +69,7 @@ def opened(settings: Settings, terminal: Terminal) -> Iterator[Session]:
         loaded = fraction
 
     def on_tick() -> None:
-        status.show(session.doing or f"loading {settings.model}  {loaded:.0%}")
+        status.show(session.toolbox.doing or f"loading {settings.model}  {loaded:.0%}")
 
     try:
         try:

@@ -46,8 +46,8 @@ def _greet(chat: Chat) -> None:
     chat.say(f"arriero {version('arriero')} {chat.terminal.symbol('·', '-')} {session.model.name}", "bold")
     if session.settings.model == BUNDLED:
         chat.say(DEMONSTRATION)
-    hints = [*session.hints, *([chat.pictures.hint] if chat.pictures.hint else [])]
-    lines = [session.sandbox_line, *session.notices, *untold(hints)]
+    hints = [*session.toolbox.hints, *([chat.pictures.hint] if chat.pictures.hint else [])]
+    lines = [session.toolbox.sandbox_line, *session.toolbox.notices, *untold(hints)]
     for line in dict.fromkeys(line for line in lines if line):
         chat.say(line)
     chat.say("/help shows what can be entered; Ctrl-D leaves")

@@ -1,8 +1,5 @@
 """Puts a model, tools and an agent together as the settings say, and takes them apart again."""
 
-import asyncio
-import os
-import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -20,21 +17,20 @@ from arriero.agent.journal import Session as KeptSession
 from arriero.agent.limits import Limits
 from arriero.agent.store import StoreError, open_model
 from arriero.prompts import Segment
-from arriero.tools import Tool, ToolError
+from arriero.tools import Tool
 
 from .approval import Approver
 from .attachments import echo, read, with_attachments
 from .exits import NotReady
 from .runner import PATIENCE, Runner, load
 from .script import ScriptFile
-from .settings import BUNDLED, SCRIPT, TOOLS, UNASKED, Settings
+from .settings import BUNDLED, SCRIPT, Settings
+from .toolbox import Toolbox
 
 if TYPE_CHECKING:
-    from arriero.tools.mcp import MCPToolset
     from arriero.tools.python import PythonTool
 
 Progress = Callable[[float], None]
-_KERNELS = 2  # at about 100 MB each; one person talks in one conversation at a time
 
 _DEMONSTRATION_TOKENS = (
     1500  # a question: none that it can answer takes more, and on others it may not find an end
@@ -49,23 +45,18 @@ DEMONSTRATION = (
 class Session:
     """A model with tools, one agent and one conversation.
 
-    ``notices`` are lines that the user should see; ``hints`` say how to have more, and once is enough.
-    ``doing`` says what takes time while it starts. ``start`` loads; ``close`` frees. Settings that the model
-    reads in its prompt (instructions, tools) begin a new conversation when they change.
+    ``toolbox`` makes the tools and knows what is to be said of them. ``start`` loads; ``close`` frees. Settings
+    that the model reads in its prompt (instructions, tools) begin a new conversation when they change.
     """
 
     def __init__(self, settings: Settings, runner: Runner) -> None:
         self.settings = settings
         self.runner = runner
-        self.notices: list[str] = []
-        self.hints: list[str] = []
-        self.sandbox_line = ""
-        self.doing = ""
+        self.toolbox = Toolbox(settings)
         self.approver = Approver()
         self.approver.find = self._known_as
         self.tools: dict[str, Tool] = {}
         self.off: set[str] = set()
-        self._toolsets: list[MCPToolset] = []
         self.journal = Journal() if settings.journal else None
         self.kept: KeptSession | None = None
         self.model: Model
@@ -77,7 +68,7 @@ class Session:
     ) -> None:
         """Load the model and make the tools; Ctrl-C gets through. Raises ArrieroError."""
         self.guards = pipeline(self.settings.safety)
-        self.tools = load(self.make_tools, on_tick)
+        self.tools = load(self.toolbox.make_all, on_tick)
         if python := self.python:
             self.runner.start(python.prestart())
         self.model = load(lambda: load_model(self.settings, on_progress), on_tick)
@@ -212,7 +203,7 @@ class Session:
         """Free tools and model; what does not end in time is left to the end of the process."""
         for tool in self.tools.values():
             self._free(tool)
-        for toolset in self._toolsets:
+        for toolset in self.toolbox.toolsets:
             with suppress(TimeoutError):  # what is left ends with this process
                 self.runner.call(toolset.aclose(), timeout=PATIENCE)
         if hasattr(self, "guards"):
@@ -228,139 +219,10 @@ class Session:
         try:
             self.runner.call(one.aclose(), timeout=PATIENCE)
         except TimeoutError:
-            self.notices.append(f"{one.name} did not end in time")
-
-    def make(self, name: str) -> tuple[Tool | None, str]:
-        """The tool of that name, a key of TOOLS; or None, and what to do to have it. Raises NotReady."""
-        return _MAKERS[name](self)
-
-    def make_tools(self) -> dict[str, Tool]:
-        """The tools of the settings, by the names that people have for them. Raises NotReady."""
-        asked = self.settings.tools
-        made: dict[str, Tool] = {}
-        docs = ("documents",) if self.settings.docs else ()
-        for name in dict.fromkeys((*(UNASKED if asked is None else asked), *docs)):
-            tool, why_not = self.make(name)
-            if tool is not None:
-                made[name] = tool
-            elif asked is not None:
-                raise NotReady(why_not)
-            elif name == "python":
-                self.notices.append(why_not)
-            else:
-                self.hints.append(why_not)
-        if "documents" in made:
-            self._index(made["documents"])
-        return made | self.start_servers()
-
-    def start_servers(self) -> dict[str, Tool]:
-        """Start the MCP servers of the settings; those that fail are in the notices. Raises NotReady."""
-        if not self.settings.mcp:
-            return {}
-        from arriero.tools.mcp import MCPConfigError, load_mcp
-
-        found: dict[str, Tool] = {}
-        self.doing = "starting MCP servers"
-        for file in self.settings.mcp:
-            taken = {*TOOLS, *TOOLS.values(), *found}
-            try:
-                toolset = asyncio.run(load_mcp(file, taken=taken, approval="writes"))
-            except MCPConfigError as error:
-                raise NotReady(str(error)) from error
-            self._toolsets.append(toolset)
-            found |= {tool.name: tool for tool in toolset.tools}
-            self.notices += [
-                f"no tools of the MCP server {name}: {why}" for name, why in toolset.failures.items()
-            ]
-        self.doing = ""
-        return found
+            self.toolbox.notices.append(f"{one.name} did not end in time")
 
     def _known_as(self, name: str) -> Tool | None:
         return next((tool for tool in self.tools.values() if tool.name == name), None)
-
-    def _index(self, documents: Tool) -> None:
-        """Bring the index of the documents up to date, so that the first search need not."""
-        from arriero.tools.documents import DocumentSearch, IndexProgress
-
-        assert isinstance(documents, DocumentSearch)
-
-        def show(progress: IndexProgress) -> None:
-            self.doing = f"indexing documents  {progress.done:,}/{progress.total:,}  {progress.path}"
-
-        self.doing = "looking for changed documents"
-        report = documents.refresh(show)
-        self.doing = ""
-        if report.unreadable:
-            path, why = report.problems[0]
-            self.notices.append(
-                f"documents that cannot be searched: {report.unreadable}, such as {path} ({why})"
-            )
-
-    def _make_python(self) -> tuple[Tool | None, str]:
-        from arriero.tools.python import PythonTool, Sandbox
-
-        report = Sandbox.probe(self.settings.sandbox, self.settings.python)
-        self.sandbox_line = report.line
-        if report.level is None and self.settings.python is not None:
-            raise NotReady(report.line)
-        if report.level is None:
-            return None, report.line
-        if report.level == "unsafe-none":
-            # On every start, whatever is quiet: nobody should have to remember that it is off.
-            sys.stderr.write(f"WARNING: {report.line}\n")
-        elif report.reason:
-            self.hints.append(report.line)
-        level, python = self.settings.sandbox, self.settings.python
-        return PythonTool(level=level, python=python, spare=False, kernels=_KERNELS), ""
-
-    def _make_search(self) -> tuple[Tool | None, str]:
-        from arriero.tools.search import PROVIDER_VARIABLE, from_env, help_for, options_from_env
-
-        named = os.environ.get(PROVIDER_VARIABLE, "").strip()
-        asked = {
-            name: value
-            for name in ("safe_search", "freshness")
-            if (value := getattr(self.settings, name)) is not None
-        }
-        try:
-            return from_env(options=replace(options_from_env(), **asked)), help_for(named or None)
-        except ToolError as error:
-            raise NotReady(str(error)) from error
-
-    def _make_wolfram(self) -> tuple[Tool | None, str]:
-        from arriero.tools.wolfram import KEY_HELP, WolframAlpha
-
-        try:
-            return WolframAlpha.from_env(), KEY_HELP
-        except ToolError as error:
-            raise NotReady(str(error)) from error
-
-    def _make_documents(self) -> tuple[Tool | None, str]:
-        from arriero.tools.documents import DocumentSearch
-
-        if self.settings.docs is None:
-            return None, "name the folder of your documents with --docs DIR"
-        try:
-            return DocumentSearch(self.settings.docs), ""
-        except ToolError as error:
-            raise NotReady(str(error)) from error
-
-    def _make_fetch(self) -> tuple[Tool | None, str]:
-        from arriero.tools.fetch import FetchPage
-
-        try:
-            return FetchPage.from_env(), ""
-        except ToolError as error:
-            raise NotReady(str(error)) from error
-
-
-_MAKERS: dict[str, Callable[[Session], tuple[Tool | None, str]]] = {
-    "python": Session._make_python,
-    "search": Session._make_search,
-    "wolfram": Session._make_wolfram,
-    "documents": Session._make_documents,
-    "fetch": Session._make_fetch,
-}
 
 
 def sampling(settings: Settings) -> Sampling:

@@ -21,7 +21,7 @@ def _tools(chat: "Chat", rest: str) -> None:
             chat.say("no tools")
         for name in session.tools:
             chat.say(f"{name:<10}{'off' if name in session.off else 'on'}", "")
-        for line in [*session.notices, *session.hints]:
+        for line in [*session.toolbox.notices, *session.toolbox.hints]:
             chat.say(line)
         return
     state, _, name = rest.partition(" ")

@@ -28,9 +28,9 @@ def list_tools(settings: Settings) -> Exit:
     """One line a tool: its name here, its name to the model, and whether it works; those of MCP servers last."""
     with _session(settings) as session:
         for name, known_as in TOOLS.items():
-            tool, why_not = session.make(name)
+            tool, why_not = session.toolbox.make(name)
             click.echo(f"{name:10} {known_as:18} {'ready' if tool else neutral(why_not)}")
-        for name, tool in session.start_servers().items():
+        for name, tool in session.toolbox.start_servers().items():
             asks = ", asks for approval" if tool.needs_approval({}) else ""
             click.echo(f"{name:29} ready, from {_origin(tool)}{asks}")
         _tell(session)
@@ -84,11 +84,11 @@ def _tool(session: Session, name: str) -> Tool:
     """The tool of that name, for people or for models. Raises NotReady, and click.UsageError for no such tool."""
     own = next((short for short, known_as in TOOLS.items() if name in (short, known_as)), None)
     if own is not None:
-        tool, why_not = session.make(own)
+        tool, why_not = session.toolbox.make(own)
         if tool is None:
             raise NotReady(why_not)
         return tool
-    offered = session.start_servers()
+    offered = session.toolbox.start_servers()
     _tell(session)
     if name in offered:
         return offered[name]
@@ -107,7 +107,7 @@ def _origin(tool: Tool) -> str:
 
 
 def _tell(session: Session) -> None:
-    for line in session.notices:
+    for line in session.toolbox.notices:
         click.echo(neutral(line), err=True)
 
 
