@@ -1,7 +1,6 @@
 """Serving one call: find the tool, check the arguments, run it within its limits, and say what came of it."""
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
@@ -240,13 +239,13 @@ class Repeats:
     """Notices a model that makes the same call with the same result again and again."""
 
     limit: int
-    _last: tuple[str, str, str] | None = None
+    _last: tuple[str, dict[str, Any], str] | None = None
     times: int = field(default=0)
 
     def answer(self, served: Served) -> Message:
         """The message that answers a call, with a note once the limit of repeats is reached."""
         call, text = served.call, served.result.content
-        key = (call.name, json.dumps(call.arguments, sort_keys=True, default=str), text)
+        key = (call.name, call.arguments, text)
         self.times = self.times + 1 if key == self._last else 1
         self._last = key
         note = _TOLD.format(times=self.times) if self.times == self.limit else ""

@@ -78,7 +78,7 @@ class Waits:
             if inspect.iscoroutine(awaitable):
                 awaitable.close()
             raise RunCancelled(token.reason)
-        task = self._task = asyncio.current_task()
+        task = self._task = asyncio.current_task(self._loop)
         assert task is not None
         self._waiting = True
         try:

@@ -58,6 +58,8 @@ class CallParser:
         """Take the next piece and return what it makes certain; text behind the end of the message is ignored."""
         if self._grammar.ended:
             return []
+        if not self._pending and "<" not in text:
+            return self._grammar.advance(text, last=False)
         text = self._pending + text
         if match := _END.search(text):
             self.end = _ENDS[match.group()]
