@@ -229,7 +229,7 @@ class Chat:
         used, total = self.context
         if used >= _CROWDED * total:
             self.say(
-                f"the context is {used / total:.0%} full: /clear begins anew, /undo goes back, /context shows more",
+                f"the context is {used / total:.0%} full: /compact makes room, /clear begins anew, /undo goes back",
                 "yellow",
             )
 

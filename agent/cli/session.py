@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from arriero.agent.agent import DEFAULT_INSTRUCTIONS, Agent
 from arriero.agent.approval import ApprovalRules
 from arriero.agent.backends import Model, Sampling
+from arriero.agent.context import ContextState, DropToolOutputs, what_went
 from arriero.agent.conversation import Conversation
 from arriero.agent.events import Event
 from arriero.agent.guard_models import pipeline
@@ -143,6 +144,15 @@ class Session:
     def undo(self) -> bool:
         """Take back the last turn, in the journal too; False where there is none."""
         return self.kept.undo() if self.kept is not None else self.conversation.undo()
+
+    def compact(self) -> str:
+        """Take outputs of tools but the last out of what the model reads; what went, or nothing where none can."""
+        before = tuple(self.conversation.messages)
+        after = DropToolOutputs(keep=1)(ContextState(before, len(self.conversation.tokens), 0, self._count))
+        if after is None:
+            return ""
+        self.conversation.replace_messages(after, self.model)
+        return what_went(before, after)
 
     def begin(self) -> None:
         """A conversation for the agent: the session that was asked for, the first time; else a new one."""

@@ -76,6 +76,18 @@ def _context(chat: "Chat", rest: str) -> None:
     chat.say(f"{bar:{free}<{cells}}\n{parts.used:,} of {parts.length:,} tokens\n{legend}", "")
 
 
+def _compact(chat: "Chat", rest: str) -> None:
+    if chat.session.conversation.unfinished:
+        chat.complain("something is unfinished: /continue goes on with it, /undo takes it back")
+        return
+    before = chat.context[0]
+    went = chat.session.compact()
+    if not went:
+        chat.say("there is no output of a tool to take out but the last; /undo and /clear make room too")
+        return
+    chat.say(f"taken out of the context: {went}, {before - chat.context[0]:,} tokens")
+
+
 def _last(chat: "Chat", rest: str) -> None:
     chat.show_last_call()
 
@@ -127,6 +139,7 @@ COMMANDS: Final = (
     Command("continue", "go on with what was interrupted or waits for a decision", _continue),
     Command("clear", "forget the conversation; variables in Python stay", _clear),
     Command("context", "how full the context is, and of what", _context),
+    Command("compact", "make room: take out outputs of tools but the last", _compact),
     Command("stats", "tokens, calls and time so far", _stats),
     Command("last", "show the last tool call whole", _last),
     Command(

@@ -9,6 +9,7 @@ import pytest
 from arriero.agent.cli.chat import Chat
 from arriero.agent.cli.session import Session
 from arriero.agent.cli.terminal import Terminal
+from arriero.tools import tool
 
 Start = Callable[..., Chat]
 
@@ -109,6 +110,29 @@ def test_a_session_is_exported_and_no_file_replaced(
 @pytest.mark.parametrize("line", ["/sessions", "/save x", "/resume x", "/fork", "/export md"])
 def test_without_a_journal_each_says_so(line: str, chat: Start) -> None:
     assert "leave --no-journal out" in entered(chat("x", journal=False), line)
+
+
+def test_outputs_of_tools_make_room(chat: Start) -> None:
+    @tool
+    def read(page: int) -> str:
+        """Read a page."""
+        return f"page {page}: " + "words and words " * 100
+
+    call = '{"name": "read", "parameters": {"page": %d}}<|eom_id|>'
+    one = chat(call % 1, "Read.", call % 2, "Read too.", "Done.")
+    one.session.tools["read"] = read
+    one.session.renew()
+    assert "no output of a tool" in entered(one, "/compact")
+    entered(one, "Read page 1")
+    entered(one, "Read page 2")
+    before = len(one.session.conversation.tokens)
+    assert "taken out of the context: 1 outputs of tools" in entered(one, "/compact")
+    assert len(one.session.conversation.tokens) < before - 200
+    assert "Done." in entered(one, "And?")
+    results = [m.content for m in one.session.conversation.messages if m.role == "ipython"]
+    assert [len(content) > 1000 for content in results] == [False, True]
+    kept = one.session.open_journal.conversation(one.session.conversation.id)
+    assert kept.tokens == one.session.conversation.tokens
 
 
 def test_what_waits_for_a_decision_is_gone_on_with(chat: Start) -> None:
