@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from arriero.agent.cancellation import CancellationToken, RunCancelled
+from arriero.agent.cancellation import CancellationToken, RunCancelled, Waits
 
 
 async def _forever() -> None:
@@ -72,3 +72,36 @@ def test_a_late_cancel_does_not_hit_the_code_after_the_wait() -> None:
         return "untouched"
 
     assert asyncio.run(asyncio.wait_for(main(), 5)) == "untouched"
+
+
+def test_a_cancel_between_two_waits_is_raised_at_the_next_and_hits_nothing_else() -> None:
+    async def main() -> list[str]:
+        token, done = CancellationToken(), []
+        with Waits(token) as waits:
+            await waits.on(asyncio.sleep(0))
+            token.cancel()
+            await asyncio.sleep(0.01)
+            done.append("untouched")
+            with pytest.raises(RunCancelled):
+                await waits.on(_forever())
+        await asyncio.sleep(0)
+        return done
+
+    assert asyncio.run(asyncio.wait_for(main(), 5)) == ["untouched"]
+
+
+def test_a_cancel_from_another_thread_interrupts_one_of_many_waits_once() -> None:
+    async def main() -> int:
+        token, waited = CancellationToken(), 0
+        threading.Timer(0.02, lambda: [token.cancel(), token.cancel()]).start()
+        with Waits(token) as waits:
+            try:
+                while True:
+                    await waits.on(asyncio.sleep(0.001))
+                    waited += 1
+            except RunCancelled:
+                pass
+        await asyncio.sleep(0.01)  # nothing is left that could still cancel the task
+        return waited
+
+    assert asyncio.run(asyncio.wait_for(main(), 5)) > 0
