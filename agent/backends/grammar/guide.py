@@ -108,20 +108,18 @@ class Guide:
         import numpy as np
 
         assert self._matcher is not None
-        lexicon = self._compiled.lexicon
         stopped = self._matcher.is_stopped()
         if self._matcher.is_error():
             raise self._dead_end()
-        extra = list(self._stops) if self._matcher.is_accepting() else []
-        if self._fresh and self._offers and lexicon.tag is not None:
-            extra.append(lexicon.tag)
-        mask = np.zeros(lexicon.size, dtype=np.bool_)
-        if not stopped:
-            packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-            mask = np.unpackbits(packed, count=lexicon.size, bitorder="little").view(np.bool_)
-            mask[self._stops] = False
-        mask[extra] = True
-        ids = np.flatnonzero(mask)
+        empty = bytes((self._compiled.lexicon.size + 7) // 8)
+        packed = bytearray(empty if stopped else self._matcher.compute_bitmask())
+        accepting = self._matcher.is_accepting()
+        for token in self._stops:
+            _put(packed, token, accepting)
+        tag = self._compiled.lexicon.tag
+        if self._fresh and self._offers and tag is not None:
+            _put(packed, tag, True)
+        ids = _members(np.frombuffer(packed, dtype=np.uint8))
         if not len(ids):
             raise self._dead_end()
         return ids
@@ -220,3 +218,19 @@ def _text(data: bytes) -> str:
 
 def _bytes_before(data: bytes, start: int) -> int:
     return len(_text(data)[:start].encode("utf-8", "surrogateescape"))
+
+
+def _put(packed: bytearray, token: int, present: bool) -> None:
+    bit = 1 << (token & 7)
+    packed[token >> 3] = packed[token >> 3] | bit if present else packed[token >> 3] & ~bit
+
+
+def _members(packed: Any) -> Any:
+    """The numbers of the bits that are set; where they are few, next to nothing of the vector is unpacked."""
+    import numpy as np
+
+    places = np.flatnonzero(packed)
+    if len(places) > len(packed) // 8:
+        return np.flatnonzero(np.unpackbits(packed, bitorder="little").view(np.bool_))
+    bits = np.flatnonzero(np.unpackbits(packed[places], bitorder="little").view(np.bool_))
+    return places[bits >> 3] * 8 + (bits & 7)
