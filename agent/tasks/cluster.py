@@ -83,9 +83,14 @@ def _connected(address: str) -> Iterator[Any]:
         return
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TaskError(f"no Ray cluster at {address}: {said}; start one with: ray start --head") from None
+    except ConnectionError:
+        where = "on this machine" if address == "auto" else f"at {address}"
+        raise TaskError(
+            f"there is no Ray cluster {where}; start one with: ray start --head, or name one with --ray-address"
+        ) from None
+    except (RuntimeError, ValueError) as error:
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise TaskError(f"the Ray cluster at {address} cannot be used: {said}") from None
     try:
         yield ray
     finally:
