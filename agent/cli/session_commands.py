@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .exits import Exit, error_code
 from .options import CONTEXT, with_options
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from arriero.prompts import Message
 
 _ROW = 60  # characters of a text in a list
-_FAILED = 1
-_USAGE = 2
-_NOT_READY = 6
 
 _FILE = click.option(
     "-o", "file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: stdout."
@@ -68,7 +66,7 @@ def show(session: str, *, as_page: bool, file: Path | None, force: bool) -> None
             _put(_page(journal, session), file, force=force)
         return
     if file is not None:
-        _fail("-o goes with --html; arriero sessions export writes a session as text", _USAGE)
+        _fail("-o goes with --html; arriero sessions export writes a session as text", Exit.USAGE)
     with _journal() as journal:
         info, entries = journal.session(session), journal.entries(session)
     click.echo(_text(f"{info.shown}  {info.model}  {info.runs} runs"))
@@ -125,7 +123,7 @@ def search(words: tuple[str, ...], limit: int) -> None:
     for hit in found:
         click.echo(f"{_line(hit.session.shown, 20):20} {hit.number:4} {hit.role:9} {_line(hit.excerpt, 200)}")
     if not found:
-        click.get_current_context().exit(_FAILED)
+        click.get_current_context().exit(Exit.FAILED)
 
 
 @sessions.command(context_settings=CONTEXT)
@@ -223,7 +221,6 @@ COMMANDS = (sessions, logs, replay)
 
 @contextmanager
 def _journal() -> "Iterator[Journal]":
-    from arriero.agent.backends import ModelError
     from arriero.agent.journal import Journal
     from arriero.prompts import ArrieroError
 
@@ -231,7 +228,7 @@ def _journal() -> "Iterator[Journal]":
     try:
         yield journal
     except ArrieroError as error:
-        _fail(str(error), _NOT_READY if isinstance(error, ModelError) else _FAILED)
+        _fail(str(error), error_code(error))
     finally:
         journal.close()
 
@@ -276,7 +273,7 @@ def _put(text: str, file: Path | None, *, force: bool) -> None:
         _fail(f"{file} cannot be written: {error.strerror}")
 
 
-def _fail(text: str, code: int = _FAILED) -> None:
+def _fail(text: str, code: int = Exit.FAILED) -> None:
     click.echo(f"error: {_text(text)}", err=True)
     click.get_current_context().exit(code)
 
