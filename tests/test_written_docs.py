@@ -50,6 +50,12 @@ def test_every_command_and_entry_is_on_the_page(writer: ModuleType) -> None:
     assert "## arriero ask" not in written
 
 
+def test_files_that_the_commands_name_are_there(writer: ModuleType) -> None:
+    named = set(re.findall(r"(?:examples|docs)/[\w/]+\.\w+", writer.page()))
+    assert named
+    assert [name for name in named if not (DOCS.parent / name).exists()] == []
+
+
 def test_the_recording_plays_the_conversation_of_the_picture() -> None:
     head, *events = [json.loads(line) for line in (SCREENS / "conversation.cast").read_text().splitlines()]
     assert head["version"] == 2

@@ -96,9 +96,9 @@ def batch(
     """Run a task for every row of a file (JSON lines, a JSON list, or CSV).
 
     \b
-    arriero batch examples/tasks/add.yaml rows.jsonl --out out -j 8
-    arriero batch examples/tasks/add.yaml rows.jsonl --out out -j 8 --resume
-    arriero batch examples/tasks/add.yaml rows.jsonl --out out -j 8 --engine ray -m http://10.0.0.5:8000
+    arriero batch examples/tasks/product.yaml rows.jsonl --out out -j 8
+    arriero batch examples/tasks/product.yaml rows.jsonl --out out -j 8 --resume
+    arriero batch examples/tasks/product.yaml rows.jsonl --out out -j 8 --engine ray -m http://10.0.0.5:8000
 
     The folder gets manifest.json, results.jsonl (one line for each row that is done), report.html and junit.xml.
     After Ctrl-C or a crash, --resume does the rest.

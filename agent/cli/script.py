@@ -20,7 +20,8 @@ class ScriptFile(ScriptedModel):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise NotReady(f"the script {path} cannot be read: {error}") from error
+            why = getattr(error, "strerror", None) or error
+            raise NotReady(f"the script {path} cannot be read: {why}") from error
         self._pace = 0.0
         first, _, rest = text.partition("\n")
         if first.startswith("pace:"):

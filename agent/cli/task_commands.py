@@ -57,9 +57,9 @@ def run(
     """Run a task file; its output is printed at the end.
 
     \b
-    arriero run examples/tasks/add.yaml -i first=23 -i second=47
-    arriero run examples/tasks/add.yaml -i first=23 -i second=47 --record add.json
-    arriero run examples/tasks/add.yaml -i first=23 -i second=47 --replay add.json
+    arriero run examples/tasks/product.yaml -i first=23 -i second=47
+    arriero run examples/tasks/product.yaml --record product.json
+    arriero run examples/tasks/product.yaml --replay product.json
 
     Exit codes: 0 all checks held, 1 failed, 2 the file is wrong, 3 a check failed, 4 a limit, 5 blocked.
     """
