@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
-from .base import ACTIONS, ALLOW, PLACES, Action, Check, Place, Screen, ScreenError, ScreenInput, Verdict
+from .base import ACTIONS, PLACES, Action, Check, Place, Screen, ScreenError, ScreenInput, Verdict
 from .policy import Policy, Rule
 from .registry import FACTORIES, factory
 from .threads import in_daemon
@@ -289,8 +289,8 @@ async def _contained(screen: Screen, given: ScreenInput) -> Verdict:
 
 
 def _judged(name: str, rule: Rule, given: ScreenInput, verdict: object, seconds: float) -> Checked:
-    if verdict is ALLOW and rule.threshold is None:  # what instant screens say of nearly every word
-        return Checked(given.place, name, "allow", ALLOW, seconds)
+    if _says_nothing(verdict) and rule.threshold is None:
+        return Checked(given.place, name, "allow", verdict, seconds)
     problem = _nonsense(verdict)
     if problem or not isinstance(verdict, Verdict):
         return _failed(name, rule, given, problem or "", seconds)
@@ -298,6 +298,17 @@ def _judged(name: str, rule: Rule, given: ScreenInput, verdict: object, seconds:
     if rule.threshold is not None and verdict.score is None:
         return _failed(name, rule, given, "gave no score to compare with the policy's threshold", seconds)
     return Checked(given.place, name, _action(rule, verdict), verdict, seconds, threshold=threshold)
+
+
+def _says_nothing(verdict: object) -> TypeGuard[Verdict]:
+    """Whether an answer lets pass without a word, as instant screens do at nearly every word."""
+    return (
+        type(verdict) is Verdict
+        and verdict.action == "allow"
+        and verdict.score is None
+        and verdict.hold >= 0
+        and not (verdict.scores or verdict.categories or verdict.reason)
+    )
 
 
 def _action(rule: Rule, verdict: Verdict) -> Action:

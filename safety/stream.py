@@ -124,7 +124,11 @@ class ScreenedText:
         self._running = asyncio.create_task(self._pipeline.check(given, slow_only=True))
 
     def _so_far(self, text: str, passed: int, *, final: bool) -> ScreenInput:
-        return replace(self._given, text=text, final=final, passed=passed)
+        one = self._given  # field by field, since this is done for every word
+        return ScreenInput(
+            one.place, text, one.role, one.origin, one.tool, one.arguments, one.effect, one.call_id,
+            one.messages, one.attachments, final, passed,
+        )  # fmt: skip
 
     async def _collect(self) -> None:
         """Wait for the screens that read a window, and go by what they say."""
