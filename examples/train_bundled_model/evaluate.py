@@ -2,9 +2,9 @@
 
 A step is one message of the model, a call or an answer, given the true history before it. It is right if
 greedy decoding in llama.cpp writes exactly the expected text and ends it with the expected token. Names, words and
-wordings are those that training never shows. `--grammar` decodes as an agent does, held to the tools on offer from
-where a call opens; since a grammar fixes the order of arguments, a call of a function is then right if its name and
-its arguments are.
+wordings are those that training never shows. The model is decoded as an agent does it, held to the tools on offer from
+where a call opens; since a grammar fixes the order of arguments, a call of a function is right if its name and its
+arguments are. With `--free` nothing holds it, and the order counts too.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ async def run(options: argparse.Namespace) -> dict[str, Tally]:
     try:
         return {
             s: await measure(
-                model, s, options.dialogues, options.seed, odd=options.odd, grammar=options.grammar
+                model, s, options.dialogues, options.seed, odd=options.odd, grammar=not options.free
             )
             for s in options.skill or mix.SKILLS
         }
@@ -148,7 +148,7 @@ def main() -> int:
         "--odd", action="store_true", help="a harder set: names of random letters and pieces of words as well"
     )
     parser.add_argument(
-        "--grammar", action="store_true", help="decode as an agent does, held to the tools on offer"
+        "--free", action="store_true", help="do not hold the model to the tools on offer, as an agent does"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--wrong", type=int, default=0, help="show up to that many wrong steps per skill")
