@@ -111,7 +111,7 @@ class Guide:
         stopped = self._matcher.is_stopped()
         if self._matcher.is_error():
             raise self._dead_end()
-        empty = bytes((self._compiled.lexicon.size + 7) // 8)
+        empty = bytes(4 * ((self._compiled.lexicon.size + 31) // 32))
         packed = bytearray(empty if stopped else self._matcher.compute_bitmask())
         accepting = self._matcher.is_accepting()
         for token in self._stops:
@@ -229,8 +229,9 @@ def _members(packed: Any) -> Any:
     """The numbers of the bits that are set; where they are few, next to nothing of the vector is unpacked."""
     import numpy as np
 
-    places = np.flatnonzero(packed)
-    if len(places) > len(packed) // 8:
+    words = packed.view(np.uint32)
+    places = np.flatnonzero(words)
+    if len(places) > len(words) // 8:
         return np.flatnonzero(np.unpackbits(packed, bitorder="little").view(np.bool_))
-    bits = np.flatnonzero(np.unpackbits(packed[places], bitorder="little").view(np.bool_))
-    return places[bits >> 3] * 8 + (bits & 7)
+    bits = np.flatnonzero(np.unpackbits(words[places].view(np.uint8), bitorder="little").view(np.bool_))
+    return places[bits >> 5] * 32 + (bits & 31)
