@@ -27,7 +27,7 @@ from .results import TaskEnded, TaskEvent, TaskResult
 from .running import Setting, TaskRun
 from .spec import TaskSpec
 from .templates import Placeholder, render
-from .validating import problems_of
+from .validating import meant, problems_of
 
 Tools = Mapping[str, Tool | Callable[..., Any]]
 
@@ -88,7 +88,8 @@ class Task(TaskSpec):
         """Typed inputs with defaults filled in. Raises TaskError with everything that is wrong."""
         if isinstance(given, TypedInputs):
             return given
-        problems: list[str] = [f"there is no input {name!r}" for name in given if name not in self.inputs]
+        unknown = [name for name in given if name not in self.inputs]
+        problems = [f"there is no input {name!r}{meant(name, self.inputs)}" for name in unknown]
         values = TypedInputs()
         for name, wanted in self.inputs.items():
             value = given.get(name, wanted.default)

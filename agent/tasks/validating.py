@@ -38,7 +38,7 @@ def _steps(spec: TaskSpec) -> Iterator[Found]:
                 why = (
                     "stands after it; put it before"
                     if needed in all_ids
-                    else f"is no step{_close(needed, all_ids)}"
+                    else f"is no step{meant(needed, all_ids)}"
                 )
                 yield (*place, "needs"), 0, f"{needed!r} {why}"
         if step.conversation == "same" and number == 0:
@@ -58,7 +58,7 @@ def _templates(spec: TaskSpec) -> Iterator[Found]:
                 whole = whole or not keys
                 asked_inputs.update(keys[:1])
                 if keys and keys[0] not in spec.inputs:
-                    yield place, line, f"there is no input {keys[0]!r}{_close(keys[0], spec.inputs)}"
+                    yield place, line, f"there is no input {keys[0]!r}{meant(keys[0], spec.inputs)}"
             elif root == "steps":
                 if why := _misused(keys, needs, ids):
                     yield place, line, f"steps.{'.'.join(keys[:2])} is used: {why}"
@@ -75,11 +75,11 @@ def _misused(keys: tuple[str, ...], needs: set[str], ids: list[str]) -> str | No
     if not keys:
         return None
     if keys[0] not in ids:
-        return f"{keys[0]!r} is no step{_close(keys[0], ids)}"
+        return f"{keys[0]!r} is no step{meant(keys[0], ids)}"
     if keys[0] not in needs:
         return f"put {keys[0]!r} into needs"
     if len(keys) > 1 and keys[1] not in RESULT:
-        return f"a step has {', '.join(RESULT)}{_close(keys[1], RESULT)}"
+        return f"a step has {', '.join(RESULT)}{meant(keys[1], RESULT)}"
     return None
 
 
@@ -117,14 +117,14 @@ def _tools(spec: TaskSpec) -> Iterator[Found]:
                 yield (
                     ("steps", number, "tools"),
                     0,
-                    f"{name!r} is not among the task's tools{_close(name, spec.tools)}",
+                    f"{name!r} is not among the task's tools{meant(name, spec.tools)}",
                 )
         offered = spec.tools if step.tools is None else step.tools
         for place, check in enumerate(step.check):
             named = [check.tool_called] if check.tool_called else list(check.tool_order or ())
             for name in named:
                 if name not in offered:
-                    said = f"{name!r} can never be called: the step has no such tool{_close(name, offered)}"
+                    said = f"{name!r} can never be called: the step has no such tool{meant(name, offered)}"
                     yield ("steps", number, "check", place), 0, said
 
 
@@ -155,6 +155,7 @@ def _named(spec: TaskSpec, place: Place) -> str:
     return ".".join(map(str, place))
 
 
-def _close(name: str, known: Any) -> str:
+def meant(name: str, known: Any) -> str:
+    """A question for the word that was meant, to be put behind a complaint; empty where none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -10,6 +10,7 @@ from arriero.agent.cli.oneshot import with_input
 from arriero.agent.events import EventAdapter, RunFinished
 
 Write = Callable[..., str]
+EXAMPLES = Path(__file__).parents[3] / "examples" / "tasks"
 
 
 def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
@@ -82,6 +83,7 @@ def test_the_fence_is_longer_than_any_in_the_text(question: str, text: str, expe
         (["--dialect", "lama3.1", "hi"], "did you mean 'llama3.1'"),
         (["--sandbox", "off", "hi"], "--sandbox"),
         (["-c", "--session", "x", "hi"], "exclude each other"),
+        (["run", str(EXAMPLES / "product.yaml"), "-i", "frist=1"], "did you mean 'first'?"),
         (["chat"], "a conversation needs a terminal"),
     ],
 )
