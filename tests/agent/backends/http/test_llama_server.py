@@ -24,7 +24,8 @@ PROGRAM = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
 pytestmark = pytest.mark.skipif(
     PROGRAM is None,
     reason="no llama-server here; to build one: git clone https://github.com/ggml-org/llama.cpp && cd llama.cpp && "
-    "cmake -B build -DLLAMA_CURL=OFF && cmake --build build --target llama-server, then set LLAMA_SERVER",
+    "cmake -B build -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF && "
+    "cmake --build build --target llama-server, then set LLAMA_SERVER",
 )
 GREEDY = Sampling(temperature=0)
 
