@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from arriero.agent.cli.chat import Chat
 from arriero.agent.cli.runner import Runner
 from arriero.agent.cli.session import Session
 from arriero.agent.cli.settings import Settings
@@ -79,3 +80,9 @@ def session(runner: Runner, script: Callable[..., str]) -> Iterator[Callable[...
     yield start
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def chat(session: Callable[..., Session], monochrome: Terminal) -> Callable[..., Chat]:
+    """A conversation on a terminal without colour, whose model gives the answers."""
+    return lambda *answers, **settings: Chat(session(*answers, **settings), monochrome)

@@ -6,14 +6,8 @@ import pytest
 
 from arriero.agent.cli.chat import Chat
 from arriero.agent.cli.session import Session
-from arriero.agent.cli.terminal import Terminal
 
 Start = Callable[..., Session]
-
-
-@pytest.fixture
-def chat(session: Start, monochrome: Terminal) -> Callable[..., Chat]:
-    return lambda *answers, **settings: Chat(session(*answers, **settings), monochrome)
 
 
 def entered(chat: Chat, line: str) -> str:

@@ -8,15 +8,9 @@ import pytest
 
 from arriero.agent.cli.chat import Chat
 from arriero.agent.cli.session import Session
-from arriero.agent.cli.terminal import Terminal
 from arriero.tools import tool
 
 Start = Callable[..., Chat]
-
-
-@pytest.fixture
-def chat(session: Callable[..., Session], monochrome: Terminal) -> Start:
-    return lambda *answers, **settings: Chat(session(*answers, **settings), monochrome)
 
 
 def entered(chat: Chat, line: str) -> str:

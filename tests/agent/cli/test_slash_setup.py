@@ -8,15 +8,8 @@ import pytest
 
 from arriero.agent.cli.chat import Chat
 from arriero.agent.cli.repl import completer_for
-from arriero.agent.cli.session import Session
-from arriero.agent.cli.terminal import Terminal
 
 Start = Callable[..., Chat]
-
-
-@pytest.fixture
-def chat(session: Callable[..., Session], monochrome: Terminal) -> Start:
-    return lambda *answers, **settings: Chat(session(*answers, **settings), monochrome)
 
 
 def entered(chat: Chat, line: str) -> str:
