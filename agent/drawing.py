@@ -14,9 +14,10 @@ from .timeline import LANES, Span, Timeline
 
 _ROW: Final = 22  # pixels
 _ROWS: Final = 6  # of one lane, at most; what overlaps beyond that is drawn over
-_THINNEST: Final = 0.12  # per cent of the width
-_LABELLED: Final = 4.0  # per cent of the width, from which on a label has room
-_TICKS: Final = 6
+_THINNEST: Final = 1.2  # pixels of a bar
+_LABELLED: Final = 40.0  # pixels, from which on a label has room
+_TICK: Final = 170  # pixels from one to the next, at least
+_NARROWEST: Final = 1000  # pixels that a page is taken to have
 _SPAN: Final = 8  # pixels of width for each span, so that a long run can be told apart and scrolled
 _WIDEST: Final = 20_000  # pixels
 _NOTE: Final = 300  # characters
@@ -86,13 +87,15 @@ def drawing(timeline: Timeline) -> str:
     It is whole and escaped: a template puts it in as it is (``{{ drawing|safe }}``).
     """
     whole = max(timeline.seconds, 1e-3)
-    lanes = [_lane(lane, [one for one in timeline.spans if one.lane == lane], whole) for lane in LANES]
+    wide = min(_WIDEST, _SPAN * len(timeline.spans))
+    pixel = 100 / max(wide, _NARROWEST)
+    lanes = [_lane(lane, [one for one in timeline.spans if one.lane == lane], whole, pixel) for lane in LANES]
     template = Environment(autoescape=True).from_string(_TEMPLATE)
     return template.render(
         lanes=[lane for lane in lanes if lane.bars],
-        ticks=_ticks(whole),
+        ticks=_ticks(whole, int(100 / pixel / _TICK)),
         row=_ROW,
-        wide=min(_WIDEST, _SPAN * len(timeline.spans)),
+        wide=wide,
         spent=[(kind, shown_seconds(seconds)) for kind, seconds in timeline.spent().items() if seconds],
         about=f"timeline of {len(timeline.spans)} spans in {shown_seconds(timeline.seconds)}",
     )
@@ -107,18 +110,19 @@ def shown_seconds(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
-def _lane(name: str, spans: Sequence[Span], whole: float) -> _Lane:
+def _lane(name: str, spans: Sequence[Span], whole: float, pixel: float) -> _Lane:
+    """The bars of a lane; a ``pixel`` is so many per cent of the width."""
     bars: list[_Bar] = []
     ends: list[float] = []
     for span in spans:
-        x = min(100.0 - _THINNEST, 100 * span.start / whole)
-        width = max(_THINNEST, min(100 - x, 100 * span.seconds / whole))
+        x = min(100.0 - _THINNEST * pixel, 100 * span.start / whole)
+        width = max(_THINNEST * pixel, min(100 - x, 100 * span.seconds / whole))
         row = next((number for number, end in enumerate(ends) if end <= span.start + 1e-6), len(ends))
         row = min(row, _ROWS - 1)
         if row == len(ends):
             ends.append(0.0)
         ends[row] = span.start + span.seconds
-        label = _label(span) if width >= _LABELLED else ""
+        label = _label(span) if width >= _LABELLED * pixel else ""
         bars.append(_Bar(span, f"{x:.3f}", row * _ROW + 3, f"{width:.3f}", label, _told(span)))
     return _Lane(name, max(1, len(ends)) * _ROW + 3, bars)
 
@@ -137,8 +141,8 @@ def _told(span: Span) -> str:
     return "; ".join([*parts, *([span.note[:_NOTE]] if span.note else [])])
 
 
-def _ticks(whole: float) -> list[_Tick]:
-    rough = whole / _TICKS
+def _ticks(whole: float, most: int) -> list[_Tick]:
+    rough = whole / most
     size = 10.0 ** math.floor(math.log10(rough))
     each = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
     return [

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -167,7 +168,7 @@ class Journal:
             yield db
         except sqlite3.Error as error:
             raise explained(error, self.path) from error
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise JournalError(f"the journal {self.path} holds something unreadable: {error}") from error
         finally:
             db.close()

@@ -57,6 +57,17 @@ def test_a_damaged_journal_is_told_apart(tmp_path: Path, damage: str) -> None:
     assert "move it away to begin a new one" in result.error
 
 
+@pytest.mark.parametrize("damage", [b"\0\xff", b"[1]", b"[[1,{}]]", b'[[1,{"type":"no"}]]'])
+def test_a_row_that_cannot_be_read_is_said_to_be_one(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "journal.db"
+    result_of(path)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE event SET lines=?", (damage,))
+    db.close()
+    with pytest.raises(JournalError, match="holds something unreadable"):
+        Journal(path).events("last")
+
+
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     db = sqlite3.connect(path)
