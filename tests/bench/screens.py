@@ -2,7 +2,7 @@
 
 Run it as ``python tests/bench/screens.py [--full]``. A guard of a real model's shape with random weights reads its
 categories (400 tokens) and the text and writes three tokens, then lets everything pass; a chat model of the same
-kind reads a prompt of 400 tokens and writes 120. One guard judges input and output, and two, as in the preset
+kind reads a prompt of 300 tokens and writes 90. One guard judges input and output, and two, as in the preset
 ``strict``, the call, the code and the result of a scripted model. Each figure is the best of several runs, with
 screens and without in turns; every text is new to every model.
 
@@ -40,7 +40,7 @@ from arriero.safety.base import ALLOW, PLACES, Place, ScreenInput, Verdict
 from arriero.safety.policy import Policy
 from arriero.tools import tool
 
-CATEGORIES, PROMPT, ANSWER = 400, 400, 120  # tokens
+CATEGORIES, PROMPT, ANSWER = 400, 300, 90  # tokens
 GREEDY, OFF = Sampling(temperature=0), Policy.preset("off")
 MOST_OVERLAPPED = 0.9
 MOST_STEP_US, MOST_BY_TOKEN = 300.0, 4.0
