@@ -219,10 +219,14 @@ class Display:
         self._wait(lambda waited: f"{mark} {name}  {waited:.1f}s  {self._latest or '(Ctrl-C stops it)'}")
 
     def _finish_call(self, event: ev.ToolCallFinished) -> None:
-        from .panels import print_call
+        from .panels import print_call, short_name
 
         self._status.clear()
-        started = self._running.pop(event.call_id)
+        started = self._running.pop(event.call_id, None)
+        if started is None:
+            # A screen has stopped it before it began.
+            self.notice(f"{short_name(event.name)} was not run; the model is told: {event.content}", "red")
+            return
         self.calls.append((started, event))
         if not self._quiet:
             print_call(

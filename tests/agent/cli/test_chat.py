@@ -5,9 +5,7 @@ from typing import Any
 import pytest
 
 from arriero.agent.cli.chat import Chat
-from arriero.agent.cli.session import Session
-
-Start = Callable[..., Session]
+from arriero.tools import tool
 
 
 def entered(chat: Chat, line: str) -> str:
@@ -234,3 +232,25 @@ def test_a_question_is_written_in_the_editor(
     one = chat("Because.")
     entered(one, "/edit What is it")
     assert one.session.conversation.messages[-2].content == "What is it\nand why?"
+
+
+def test_a_call_that_a_screen_stops_is_told_and_the_answer_follows(
+    chat: Callable[..., Chat], tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("preset = 'off'\n[tool_call.patterns]\naction = 'block'\n")
+    call = '{"name": "send", "parameters": {"text": "AKIAABCDEFGH234567QR"}}<|eom_id|>'
+    one = chat(call, "I may not.", safety=str(policy))
+
+    @tool
+    def send(text: str) -> str:
+        """Send a text."""
+        raise AssertionError("it was sent")
+
+    one.session.tools["send"] = send
+    one.session.renew()
+    shown = " ".join(entered(one, "send it").split())
+    assert "was blocked: patterns found something" in shown
+    assert "send was not run; the model is told: Error: send was not run" in shown
+    assert shown.endswith("I may not.")
+    assert "1 of them objected" in " ".join(entered(one, "/safety").split())

@@ -182,6 +182,15 @@ def test_a_running_tool_shows_its_latest_line(monkeypatch: pytest.MonkeyPatch) -
     assert "● python  0.0s  epoch 2" in err
 
 
+def test_a_call_that_a_screen_has_stopped_ends_without_having_begun() -> None:
+    blocked = event(ev.GuardrailChecked, place="code", screen="patterns", action="block", call_id="c1")
+    ended = call_events("Error: a safety check does not allow it.", ok=False)[-1]
+    _, err, display = show([blocked, ended, finished()])
+    assert "The code c1 was blocked" in err
+    assert "python was not run; the model is told: Error: a safety check does not allow it." in err
+    assert display.calls == []
+
+
 def test_screens_that_object_and_a_context_that_shrank_are_said() -> None:
     allowed = event(ev.GuardrailChecked, place="input", screen="guard", action="allow")
     blocked = event(ev.GuardrailChecked, place="input", screen="guard", action="block", reason="S1")
