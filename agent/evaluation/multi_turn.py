@@ -52,15 +52,21 @@ class Dialogue:
     tools: tuple[ToolSpec, ...]
     classes: tuple[str, ...]
     config: Mapping[str, Any]
+    excluded: frozenset[str] = frozenset()
+    """Tools that are never offered."""
 
     def environment(self) -> Environment:
         """Its environments, as they begin. Raises SuiteError."""
         return Environment(self.classes, self.config, long_context="long_context" in self.category)
 
-    def offered(self, turn: int) -> list[ToolSpec]:
-        """The tools that are there in a turn, from 0."""
-        later = {name for after in self.turns[turn + 1 :] for name in after.new_tools}
-        return [tool for tool in self.tools if tool.name not in later]
+    def offered(self, turn: int, *, as_needed: bool = False) -> list[ToolSpec]:
+        """The tools that are there in a turn, from 0. A few published answers use one that is not there by the
+        entry's own word; with ``as_needed`` those are there too.
+        """
+        hidden = {name for after in self.turns[turn + 1 :] for name in after.new_tools} | self.excluded
+        if as_needed:
+            hidden -= {call.name for call in self.turns[turn].calls}
+        return [tool for tool in self.tools if tool.name not in hidden]
 
 
 def load(folder: Path, category: str) -> list[Dialogue]:
@@ -98,10 +104,14 @@ def _dialogue(
         said = "\n".join(message["content"] for message in messages)
         calls = tuple(read_call(source, order) for source in answers[number])
         turns.append(Turn(said or _MORE_TOOLS, calls, new))
-    excluded = set(row.get("excluded_function", ()))
-    tools = tuple(tool_of(function) for function in functions if function["name"] not in excluded)
     return Dialogue(
-        row["id"], category, tuple(turns), tools, tuple(row["involved_classes"]), row["initial_config"]
+        id=row["id"],
+        category=category,
+        turns=tuple(turns),
+        tools=tuple(tool_of(function) for function in functions),
+        classes=tuple(row["involved_classes"]),
+        config=row["initial_config"],
+        excluded=frozenset(row.get("excluded_function", ())),
     )
 
 
@@ -117,7 +127,7 @@ async def replay(
     for dialogue in dialogues:
         texts: list[str] = []
         for number, turn in enumerate(dialogue.turns):
-            offered = dialogue.offered(number)
+            offered = dialogue.offered(number, as_needed=True)
             texts += [*written(form, offered, turn.calls, together=together), DONE]
         limits = Limits(max_steps=None, max_repeats=1000, max_output_chars=10**9)
         model = ScriptedModel(texts, dialect=dialect, context_length=10**8)
@@ -155,17 +165,17 @@ async def _carried_out(
         agent = Agent(
             model,
             instructions="You are a helpful assistant.",
-            tools=[Method(spec, ours) for spec in dialogue.offered(number)],
+            tools=[Method(spec, ours) for spec in dialogue.offered(number, as_needed=exact)],
             limits=limits,
             sampling=sampling or Sampling(temperature=0),
             dialect=dialect,
             date=_DATE,
             guards=None,
         )
+        specs = tuple(tool.spec for tool in agent.tools.values())
         if conversation is None:
             conversation = agent.conversation()
-        elif turn.new_tools:
-            specs = tuple(tool.spec for tool in agent.tools.values())
+        elif specs != conversation.tools:
             conversation.render_again(conversation.dialect, conversation.instructions, specs, model)
         made, end = await _turn(agent, turn.user, conversation)
         calls += made

@@ -102,6 +102,8 @@ def data(tmp_path: Path) -> Path:
         (folder / "multi_turn_func_doc" / f"{name}.json").write_text(text)
     for category in ("multi_turn_base", "multi_turn_long_context"):
         row = {"id": f"{category}_0", **ENTRY}
+        if category == "multi_turn_long_context":
+            row["excluded_function"] = ["mean"]  # and the answer uses it, as a few published ones do
         (folder / f"BFCL_v4_{category}.json").write_text(json.dumps(row) + "\n")
         truth = {"id": row["id"], "ground_truth": TRUTH}
         (folder / "possible_answer" / f"BFCL_v4_{category}.json").write_text(json.dumps(truth) + "\n")
