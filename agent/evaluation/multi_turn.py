@@ -13,6 +13,7 @@ from arriero.agent.events import RunFinished, ToolCallStarted
 from arriero.agent.limits import Limits
 from arriero.prompts import ToolCall, ToolSpec
 from arriero.prompts.dialects import get_dialect
+from arriero.tools.arguments import argument_error
 
 from .bfcl import SuiteError, answers_of, questions, rows_of, tool_of
 from .environments import Environment, Method, read_call
@@ -61,12 +62,19 @@ class Dialogue:
 
     def offered(self, turn: int, *, as_needed: bool = False) -> list[ToolSpec]:
         """The tools that are there in a turn, from 0. A few published answers use one that is not there by the
-        entry's own word; with ``as_needed`` those are there too.
+        entry's own word, or give it what its own schema refuses; with ``as_needed`` those are there, and take it.
         """
         hidden = {name for after in self.turns[turn + 1 :] for name in after.new_tools} | self.excluded
-        if as_needed:
-            hidden -= {call.name for call in self.turns[turn].calls}
-        return [tool for tool in self.tools if tool.name not in hidden]
+        if not as_needed:
+            return [tool for tool in self.tools if tool.name not in hidden]
+        calls = self.turns[turn].calls
+        hidden -= {call.name for call in calls}
+        return [_taking(tool, calls) for tool in self.tools if tool.name not in hidden]
+
+
+def _taking(tool: ToolSpec, calls: Sequence[ToolCall]) -> ToolSpec:
+    refused = any(call.name == tool.name and argument_error(tool, call.arguments) for call in calls)
+    return tool.model_copy(update={"parameters": {"type": "object"}}) if refused else tool
 
 
 def load(folder: Path, category: str) -> list[Dialogue]:

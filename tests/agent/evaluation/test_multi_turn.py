@@ -192,6 +192,17 @@ def test_answers_are_read_and_never_evaluated(source: str) -> None:
         read_call(source, {"touch": ["name"]})
 
 
+def test_a_replay_takes_what_the_answers_give_against_their_schema(data: Path) -> None:
+    (dialogue,) = load(data, "multi_turn_base")
+    path = data / "possible_answer" / "BFCL_v4_multi_turn_base.json"
+    wrong = [["touch(name=7)"], [], []]
+    path.write_text(json.dumps({"id": dialogue.id, "ground_truth": wrong}) + "\n")
+    (other,) = load(data, "multi_turn_base")
+    (touch,) = [tool for tool in other.offered(0, as_needed=True) if tool.name == "touch"]
+    assert touch.parameters == {"type": "object"}
+    assert other.offered(0) == dialogue.offered(0) == dialogue.offered(0, as_needed=True)
+
+
 def test_entries_of_another_shape_are_named(data: Path) -> None:
     path = data / "BFCL_v4_multi_turn_base.json"
     path.write_text(json.dumps({"id": "multi_turn_base_0", **ENTRY, "question": [[], [], [], []]}) + "\n")
