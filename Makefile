@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 SETUP := pyproject.toml uv.lock .ci/constraints.txt .ci/setup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup bubblewrap lint types arrows check format lock clean
+.PHONY: help demo test setup bubblewrap lint types arrows check format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -47,6 +47,10 @@ check: ## everything that CI runs
 format: $(VENV)/.ready-dev ## let ruff fix and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(VENV)/.ready-dev ## write the page of the commands and the pictures of the terminal
+	$(BIN)/python docs/write_commands.py
+	$(BIN)/python docs/write_screens.py
 
 lock: ## write uv.lock and the constraints that pip uses from pyproject.toml
 	UV_NO_CONFIG=1 uv lock
