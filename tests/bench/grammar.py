@@ -49,7 +49,7 @@ MOST_FOR_PROSE, LEAST_SPEED = 0.02, 1 / 1.10
 LONGEST = 160  # tokens of a message
 RANDOM = 8  # models with weights of their own: each has its habits
 WRONG = ("unreadable", "unknown", "unfit")
-MODELS = {"tiny": ("q8_0", 96, 8), "1b": ("q4_0", 32, 3)}  # kind, tokens a turn, turns
+MODELS = {"tiny": ("q8_0", 96, 8), "1b": ("q4_0", 24, 2)}  # kind, tokens a turn, turns
 
 
 def _tool(name: str, required: list[str], **properties: Any) -> ToolSpec:
@@ -244,7 +244,7 @@ def _figures(counts: Counter[str]) -> dict[str, int]:
 def main() -> int:
     """Count calls that cannot run, measure what the grammar costs, print both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=300, help="calls of each source (default 300)")
+    parser.add_argument("--calls", type=int, default=150, help="calls of each source (default 150)")
     parser.add_argument("--full", action="store_true", help="10,000 calls of each source; an hour")
     options = parser.parse_args()
     wanted = 10_000 if options.full else options.calls
