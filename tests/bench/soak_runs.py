@@ -1,6 +1,6 @@
 """Many runs in one process: memory, threads and files stay as they are; prints one line of JSON.
 
-Run it as ``python tests/bench/soak_runs.py [CONCURRENT] [SEQUENTIAL]`` (1,000 and 2,000 by default; the full soak is
+Run it as ``python tests/bench/soak_runs.py [CONCURRENT] [SEQUENTIAL]`` (300 and 700 by default; the full soak is
 ``1000 10000``). Every run makes a call and is kept in a journal. ``holds`` is false when a run does not end as it
 should, when memory grows by over 8 MiB from the first half of the sequence to its end, or when a thread or an open
 file more is there at the end than at the start.
@@ -28,7 +28,7 @@ MOST_GROWTH_MB = 8.0
 def main() -> int:
     """Run and print."""
     given = [int(word) for word in sys.argv[1:]]
-    concurrent, sequential = (given + [1_000, 2_000][len(given) :])[:2]
+    concurrent, sequential = (given + [300, 700][len(given) :])[:2]
     with tempfile.TemporaryDirectory() as folder:
         measured = asyncio.run(_soak(concurrent, sequential, Path(folder)))
     print(json.dumps(measured))
