@@ -8,16 +8,17 @@ import pytest
 from arriero.agent.background import BackgroundLoop
 
 
-async def _name() -> str:
+async def _thread() -> threading.Thread:
     await asyncio.sleep(0)
-    return threading.current_thread().name
+    return threading.current_thread()
 
 
 def test_coroutines_run_in_one_thread_that_close_ends() -> None:
     loop = BackgroundLoop()
-    assert loop.call(_name()) == loop.start(_name()).result() == "arriero-loop"
+    thread = loop.call(_thread())
+    assert thread is loop.start(_thread()).result() is not threading.current_thread()
     loop.close()
-    assert not any(thread.name == "arriero-loop" for thread in threading.enumerate())
+    assert not thread.is_alive()
 
 
 def test_what_a_coroutine_raises_is_raised() -> None:
@@ -40,7 +41,7 @@ def test_closing_cancels_what_still_runs() -> None:
             told.append("stopped")
 
     running = loop.start(forever())
-    loop.call(_name())
+    loop.call(_thread())
     loop.close()
     assert running.cancelled()
     assert told == ["stopped"]
@@ -49,8 +50,8 @@ def test_closing_cancels_what_still_runs() -> None:
 def test_a_blocking_call_inside_a_blocking_call_is_refused() -> None:
     loop = BackgroundLoop()
 
-    async def inner() -> str:
-        return loop.call(_name())
+    async def inner() -> threading.Thread:
+        return loop.call(_thread())
 
     with pytest.raises(RuntimeError, match="await it instead"):
         loop.call(inner())
