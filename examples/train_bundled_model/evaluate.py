@@ -2,9 +2,9 @@
 
 A step is one message of the model, a call or an answer, given the true history before it. It is right if
 greedy decoding in llama.cpp writes exactly the expected text and ends it with the expected token. Names, words and
-wordings are those that training never shows. The model is decoded as an agent does it, held to the tools on offer from
-where a call opens; since a grammar fixes the order of arguments, a call of a function is right if its name and its
-arguments are. With `--free` nothing holds it, and the order counts too.
+wordings are those that training never shows. The model is decoded as an agent does it, held to the tools on offer
+from where a call opens; since a grammar fixes the order of arguments, a call of a function is right if its name and
+its arguments are. With `--free` nothing holds it, and the order counts too.
 """
 
 from __future__ import annotations
