@@ -105,7 +105,9 @@ def test_what_the_package_imports_is_declared(pyproject: dict[str, Any]) -> None
         for name in imported_names(path):
             if name in sys.stdlib_module_names or name in ("arriero_inside", "bfcl_eval"):
                 continue
-            distributions = {normalised(each) for each in providers.get(name, [name])}  # an extra may be absent
+            distributions = {
+                normalised(each) for each in providers.get(name, [name])
+            }  # an extra may be absent
             assert distributions & declared, f"{path.relative_to(ROOT)} imports {name}: not declared"
 
 
