@@ -10,9 +10,10 @@ By place: milliseconds ``off`` and ``screened`` (for input until the first text 
 the ``checks`` alone, what the screens ``added``, and ``overlapped_over_sequential``: screened by the run without
 screens and all its checks one after the other. ``patterns`` is processor time of the preset that needs no model,
 scripted, for a step with a call and for a streamed token of four characters, beside what the loop itself takes.
-``prompt_guard`` is ``prompt_guard.py``. ``holds`` is false when overlapping gains less than a tenth anywhere (on two
-cores or more), where the preset costs more than 300 us a step, or four times as much as the loop for a token, and
-where Prompt Guard is slower than the reference.
+``prompt_guard`` is ``prompt_guard.py``. ``holds`` is false when overlapping gains less than a tenth over all places
+(on two cores or more) or loses anything at one, where the preset costs more than 300 us a step, or four times as much
+as the loop for a token, and where Prompt Guard is slower than the reference. Two guards that read a long result gain
+little on two cores: each of them can use both.
 """
 
 import argparse
@@ -87,9 +88,11 @@ def main() -> int:
     patterns = asyncio.run(_patterns())
     classifier = prompt_guard.measure(full=full)
     cores = len(os.sched_getaffinity(0))
-    overlap = max(figures["overlapped_over_sequential"] for figures in places.values())
+    screened = sum(figures["screened"] for figures in places.values())
+    sequential = sum(figures["off"] + figures["checks"] for figures in places.values())
+    worst = max(figures["overlapped_over_sequential"] for figures in places.values())
     holds = (
-        (overlap <= MOST_OVERLAPPED or cores < 2)
+        (cores < 2 or (screened <= MOST_OVERLAPPED * sequential and worst <= 1))
         and patterns["us_a_step"] <= MOST_STEP_US
         and patterns["us_a_token"] <= MOST_BY_TOKEN * patterns["loop_us_a_token"]
         and classifier["holds"]
@@ -97,7 +100,8 @@ def main() -> int:
     guard = "1b" if full else "small"
     print(
         json.dumps(
-            {"guard": guard, "cores": cores, **places, "patterns": patterns, "prompt_guard": classifier}
+            {"guard": guard, "cores": cores, "overlapped": round(screened / sequential, 3), **places}
+            | {"patterns": patterns, "prompt_guard": classifier}
             | {"holds": holds}
         )
     )
