@@ -71,6 +71,11 @@ class Waits:
     def __exit__(self, *exc: object) -> None:
         del self._token._wake[self]
 
+    def check(self) -> None:
+        """Raise RunCancelled if the token is cancelled: before what must be awaited once it is there."""
+        if self._token.reason is not None:
+            raise RunCancelled(self._token.reason)
+
     async def on(self, awaitable: Awaitable[T]) -> T:
         """Wait for ``awaitable``, or raise RunCancelled at once when the token is cancelled."""
         token = self._token

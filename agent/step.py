@@ -107,6 +107,7 @@ class Sample:
         if self._over:
             return None
         try:
+            self._waits.check()
             token = await self._waits.on(anext(self._stream, None))
         except RunCancelled:
             step.end = "cancelled"

@@ -46,6 +46,7 @@ def test_a_person_is_asked_in_a_conversation(window: Open, given: Callable[..., 
     assert "was not run: the user did not allow this call and said why: not now" in " ".join(text.split())
     one.enter(" means go on")  # after the key from before
     one.wait_for("text: two")
+    one.wait_for("stops here")
     one.child.send("a")
     assert "no such city" in one.prompt_after("Second.")
     one.enter("and again")

@@ -80,7 +80,9 @@ def find(named: Named) -> Interpreter:
         raise SandboxUnavailable(
             f"{executable} has no ipykernel; install it there: {executable} -m pip install ipykernel"
         )
-    return Interpreter(executable, tuple(sorted(set(facts["prefixes"]))))
+    interpreter = Interpreter(executable, tuple(sorted(set(facts["prefixes"]))))
+    _roots(interpreter)  # at every level alike: what would have to be exposed is refused here
+    return interpreter
 
 
 def _ask(program: str) -> dict[str, Any]:
