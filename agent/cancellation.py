@@ -79,10 +79,9 @@ class Waits:
     async def on(self, awaitable: Awaitable[T]) -> T:
         """Wait for ``awaitable``, or raise RunCancelled at once when the token is cancelled."""
         token = self._token
-        if token.reason is not None:
-            if inspect.iscoroutine(awaitable):
-                awaitable.close()
-            raise RunCancelled(token.reason)
+        if token.reason is not None and inspect.iscoroutine(awaitable):
+            awaitable.close()
+        self.check()
         task = self._task = asyncio.current_task(self._loop)
         assert task is not None
         self._waiting = True

@@ -205,12 +205,3 @@ class Task(TaskSpec):
 def as_tools(given: Tools) -> dict[str, Tool]:
     """The tools, with functions made into tools."""
     return {name: tool if isinstance(tool, Tool) else as_tool(tool) for name, tool in given.items()}
-
-
-def load_problems(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """What is wrong with a task file, one line each; nothing if it can be run."""
-    try:
-        Task.load(path)
-    except TaskError as error:
-        return tuple(str(error).splitlines())
-    return ()
