@@ -159,9 +159,11 @@ class Agent(Generic[OutputT, DepsT]):
             timer = loop.call_later(run.limits.max_seconds, token.cancel, "max_seconds")
         conversation.busy = True
         try:
-            async with aclosing(drive(run, with_files(prompt, options.get("files") or ()))) as events:
-                async for event in events:
-                    yield event
+            given = with_files(prompt, options.get("files") or ())
+            with run.waits:
+                async with aclosing(drive(run, given)) as events:
+                    async for event in events:
+                        yield event
         finally:
             conversation.busy = False
             token.detach()
@@ -319,13 +321,14 @@ class Agent(Generic[OutputT, DepsT]):
         journal = self.journal
         recorder = journal.recorder(conversation, run_id, self.model) if journal else Recorder()
         deps = options.get("deps")
+        sampling = recorder.seeded(self.sampling)
         return Run(
             run_id=run_id,
-            model=recorder.listen(self.model),
+            model=self.model,
             tools=self.tools,
             conversation=conversation,
             limits=options.get("limits") or self.limits,
-            sampling=self.sampling,
+            sampling=sampling,
             cancel=cancel,
             screening=Screening(
                 self.guards, conversation, cancel, self.approve, retries=self.guards.policy.retries
@@ -336,7 +339,7 @@ class Agent(Generic[OutputT, DepsT]):
             hooks=self.hooks,
             context=self.context,
             decisions=options.get("decisions") or {},
-            attempts=Attempts(self.model, self.tools, self.limits, self.sampling, self.output),
+            attempts=Attempts(self.model, self.tools, self.limits, sampling, self.output),
         )
 
     def _checked(self, deps: DepsT | None) -> DepsT | None:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from arriero.prompts import ToolSpec
+from arriero.prompts import CODE_INTERPRETER
+from arriero.prompts.parser import CallParser, Catalogue
 from arriero.tools import Tool
 
 from .backends import Constraint, Model, Sampling
@@ -29,10 +30,18 @@ class Attempts:
     again: int = 0
     failed: int = 0
     asked: int = 0
-    specs: tuple[ToolSpec, ...] = field(init=False)
+    _catalogue: Catalogue = field(init=False)
+    _free: Constraint | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.specs = tuple(tool.spec for tool in self.tools.values())
+        specs = tuple(tool.spec for tool in self.tools.values())
+        answer = self.output.schema if self.output else None
+        self._catalogue = Catalogue(specs)
+        self._free = Constraint(specs, answer) if specs or answer else None
+
+    def parser(self) -> CallParser:
+        """What reads the next message."""
+        return CallParser(self._catalogue, code=CODE_INTERPRETER in self.tools)
 
     def settings(self) -> Sampling:
         """How the next message is sampled."""
@@ -42,9 +51,12 @@ class Attempts:
 
     def constraint(self, *, last: bool = False) -> Constraint | None:
         """What the next message may be: a call where one went wrong before; no call where it is the last one."""
-        specs = () if last else self.specs
-        answer = self.output.schema if self.output else None
-        return Constraint(specs, answer, required=self.failed > 0 and not last) if specs or answer else None
+        free = self._free
+        if free is None or (not last and not self.failed):
+            return free
+        if not last:
+            return replace(free, required=True)
+        return None if free.answer is None else replace(free, tools=())
 
     def unusable(self, step: Step) -> str | None:
         """Why a message has to be written anew; None if its calls can be served, or if it must stand as it is."""
@@ -76,5 +88,10 @@ class Attempts:
             return None
         if step.malformed:
             return step.malformed[0].reason
-        step.refusals = {call.id: refusal(call, self.tools) for call in step.calls}
-        return next((one.reason for one in step.refusals.values() if one and one.mends), None)
+        refusals = step.refusals = {}
+        fault = None
+        for call in step.calls:
+            refused = refusals[call.id] = refusal(call, self.tools)
+            if refused and refused.mends and fault is None:
+                fault = refused.reason
+        return fault

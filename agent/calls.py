@@ -3,18 +3,19 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from arriero.prompts import Message, ToolCall
-from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolResult
+from arriero.tools import ApprovalRequired, Artifact, RunContext, Tool, ToolResult
 from arriero.tools._results import whole_text
 from arriero.tools.arguments import argument_error, given
 
 from .approval import Answer, ApprovalRules, Objection, Refused, answer_of
 from .approval import Approve as Approve
-from .cancellation import CancellationToken, Waits
+from .cancellation import Waits
 from .events import ArtifactRef
 from .execution import Execution, told
 from .limits import Limits
@@ -82,7 +83,7 @@ def refusal(call: ToolCall, tools: Mapping[str, Tool]) -> Refusal | None:
 
 @dataclass(slots=True)
 class Service:
-    """What serving needs to know beside the call: it is the same for all calls of a message.
+    """What serving needs to know beside the call.
 
     ``decisions`` are a person's, by call id. ``unknown`` names calls that an earlier run began and of which
     nobody knows whether they took effect.
@@ -90,55 +91,136 @@ class Service:
 
     tools: Mapping[str, Tool]
     limits: Limits
-    cancel: CancellationToken
+    waits: Waits
     deps: Any = None
     approve: Approve | None = None
     conversation_id: str = ""
     recorder: Recorder = field(default_factory=Recorder)
-    step: int = 0
     budget: Budget | None = None
     decisions: Mapping[str, bool] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
 
 
-async def serve(
-    call: ToolCall, service: Service, *, refused: str | None = None, objection: Objection | None = None
-) -> AsyncGenerator[tuple[str, str] | Served, None]:
-    """Run one call: pieces of its output as ``(stream, text)`` while it runs, then one Served. Never raises
-    for a tool's fault; RunCancelled passes through after the tool was told to stop. ``refused`` is
-    what the model reads where the call must not run, ``objection`` what a screen wants to have decided before.
+class ServedCall:
+    """One call while it is served, from the question whether it may run to what came of it.
+
+    ``next`` gives pieces of the tool's output as ``(stream, text)`` while it runs, and None at the end; then
+    ``served`` is there. It never raises for a tool's fault; RunCancelled passes through. ``end`` stops what runs
+    and must be called in any case. ``refused`` is what the model reads where the call must not run, ``objection``
+    what a screen wants to have decided before.
     """
-    if refused is not None:
-        yield Served(call, ToolResult(refused, error=True))
-        return
-    tool, started = service.tools[call.name], time.monotonic()
-    arguments = given(tool.spec, call.arguments)
-    context = ToolContext(
-        call.id, deps=service.deps, tool_name=call.name, conversation_id=service.conversation_id
-    )
-    with Waits(service.cancel) as waits:
-        needed, served = _needed(call, tool, service, objection)
-        while served is None:
-            if needed is not None:
-                served = await _undecided(call, service, waits, needed)
-                context, needed = replace(context, approved=context.approved or needed.approval), None
-                continue
-            await waits.on(service.recorder.intend(call, service.step, tool.effect))
-            timeout = tool.timeout or service.limits.tool_timeout
-            running = Execution(tool, arguments, context, waits, timeout=timeout, budget=service.budget)
-            try:
-                while (piece := await running.next()) is not None:
-                    yield piece
-            finally:
-                await running.end()
-            try:
-                served = Served(call, running.result())
-            except ApprovalRequired as why:
-                # Once it has been given, the tool runs from the start; it may not ask again.
-                needed, served = _Needed(str(why)), Served(call, told(why)) if context.approved else None
-    served.result = _shortened(served, service)
-    served.seconds = time.monotonic() - started
-    yield served
+
+    def __init__(
+        self,
+        call: ToolCall,
+        service: Service,
+        *,
+        step: int = 0,
+        refused: str | None = None,
+        objection: Objection | None = None,
+    ) -> None:
+        self.call = call
+        self._service = service
+        self._step = step
+        self._objection = objection
+        self._started = time.monotonic()
+        self._needed: _Needed | None = None
+        self._approved = False
+        self._running: Execution | None = None
+        self._asked = False
+        self.served = None if refused is None else Served(call, ToolResult(refused, error=True))
+
+    async def next(self) -> tuple[str, str] | None:
+        """The next piece of its output; None when it has been served. Raises RunCancelled."""
+        while self.served is None:
+            if self._running is None:
+                await self._begin()
+            elif (piece := await self._running.next()) is not None:
+                return piece
+            else:
+                await self._end(self._running)
+        return None
+
+    async def end(self) -> None:
+        """Stop the tool if it still runs."""
+        if self._running is not None:
+            await self._running.end()
+
+    async def _begin(self) -> None:
+        """Ask whether it may run, and let it where it may."""
+        call, service = self.call, self._service
+        tool = service.tools[call.name]
+        if not self._asked:
+            self._asked = True
+            self._needed, failed = _needed(call, tool, service, self._objection)
+            if failed is not None:
+                return self._finish(failed)
+        if self._needed is not None:
+            needed, self._needed = self._needed, None
+            undecided = await self._undecided(needed)
+            if undecided is not None:
+                return self._finish(undecided)
+            self._approved = self._approved or needed.approval
+        await service.waits.on(service.recorder.intend(call, self._step, tool.effect))
+        context = partial(
+            RunContext,
+            call.id,
+            deps=service.deps,
+            tool_name=call.name,
+            approved=self._approved,
+            conversation_id=service.conversation_id,
+        )
+        timeout = tool.timeout or service.limits.tool_timeout
+        arguments = given(tool.spec, call.arguments)
+        self._running = Execution(
+            tool, arguments, context, service.waits, timeout=timeout, budget=service.budget
+        )
+
+    async def _undecided(self, needed: "_Needed") -> Served | None:
+        """Have the call approved; None if it may run."""
+        call, service = self.call, self._service
+        unknown = _is_unknown(call, service)
+        # In a task of its own, since the user's function need not listen to being cancelled.
+        asking = asyncio.create_task(_decision(call, service, needed, unknown=unknown))
+        try:
+            await service.waits.on(asyncio.wait([asking]))
+        finally:
+            if not asking.done():
+                asking.cancel()
+                await asyncio.wait([asking], timeout=0.1)
+        try:
+            decision = asking.result()
+        except Exception as error:
+            text = f"{call.name} was not run: asking for approval failed: {type(error).__name__}: {error}"
+            return Served(call, ToolResult(f"Error: {text}", error=True))
+        if decision:
+            return None
+        if decision is None:
+            if not unknown:
+                await service.recorder.suspend(call, self._step, service.tools[call.name].effect)
+            text = _WAITING.format(name=call.name, why=f": {needed.why}" if needed.why else "")
+            return Served(call, ToolResult(text, error=True), undecided=True, why=needed.why)
+        said = f" and said why: {decision.reason}" if isinstance(decision, Refused) else "."
+        text = (_UNKNOWN if unknown else _REFUSED).format(name=call.name, why=said)
+        return Served(call, ToolResult(text, error=True))
+
+    async def _end(self, running: Execution) -> None:
+        """Take what the tool came to; one that wants to be approved runs from the start once it is."""
+        self._running = None
+        await running.end()
+        try:
+            served = Served(self.call, running.result())
+        except ApprovalRequired as why:
+            if not self._approved:
+                self._needed = _Needed(str(why))
+                return
+            served = Served(self.call, told(why))  # it may not ask again
+        self._finish(served)
+
+    def _finish(self, served: Served) -> None:
+        served.result = _shortened(served, self._service)
+        served.seconds = time.monotonic() - self._started
+        self.served = served
 
 
 class _Needed(NamedTuple):
@@ -159,7 +241,7 @@ def _needed(
         return None, Served(call, told(error))
     if asks or objection is not None:
         return _Needed(objection.reason if objection else "", asks, objection), None
-    return _Needed(_UNKNOWN_WHY) if _is_unknown(call, service) else None, None
+    return _Needed(_UNKNOWN_WHY) if service.unknown and _is_unknown(call, service) else None, None
 
 
 def _asks(call: ToolCall, tool: Tool, service: Service) -> bool:
@@ -171,34 +253,6 @@ def _asks(call: ToolCall, tool: Tool, service: Service) -> bool:
 
 def _is_unknown(call: ToolCall, service: Service) -> bool:
     return call.id in service.unknown and service.tools[call.name].effect == "once"
-
-
-async def _undecided(call: ToolCall, service: Service, waits: Waits, needed: _Needed) -> Served | None:
-    """Have the call approved; None if it may run."""
-    unknown = _is_unknown(call, service)
-    # In a task of its own, since the user's function need not listen to being cancelled.
-    asking = asyncio.create_task(_decision(call, service, needed, unknown=unknown))
-    try:
-        await waits.on(asyncio.wait([asking]))
-    finally:
-        if not asking.done():
-            asking.cancel()
-            await asyncio.wait([asking], timeout=0.1)
-    try:
-        decision = asking.result()
-    except Exception as error:
-        text = f"{call.name} was not run: asking for approval failed: {type(error).__name__}: {error}"
-        return Served(call, ToolResult(f"Error: {text}", error=True))
-    if decision:
-        return None
-    if decision is None:
-        if not unknown:
-            await service.recorder.suspend(call, service.step, service.tools[call.name].effect)
-        text = _WAITING.format(name=call.name, why=f": {needed.why}" if needed.why else "")
-        return Served(call, ToolResult(text, error=True), undecided=True, why=needed.why)
-    said = f" and said why: {decision.reason}" if isinstance(decision, Refused) else "."
-    text = (_UNKNOWN if unknown else _REFUSED).format(name=call.name, why=said)
-    return Served(call, ToolResult(text, error=True))
 
 
 async def _decision(call: ToolCall, service: Service, needed: _Needed, *, unknown: bool) -> Answer:

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 from arriero.prompts import ArrieroError
@@ -71,28 +71,42 @@ class Waits:
     def __exit__(self, *exc: object) -> None:
         del self._token._wake[self]
 
-    def check(self) -> None:
-        """Raise RunCancelled if the token is cancelled: before what must be awaited once it is there."""
-        if self._token.reason is not None:
-            raise RunCancelled(self._token.reason)
-
     async def on(self, awaitable: Awaitable[T]) -> T:
         """Wait for ``awaitable``, or raise RunCancelled at once when the token is cancelled."""
-        token = self._token
-        if token.reason is not None and inspect.iscoroutine(awaitable):
-            awaitable.close()
-        self.check()
-        task = self._task = asyncio.current_task(self._loop)
-        assert task is not None
+        if self._token.reason is not None:
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
+            raise RunCancelled(self._token.reason)
+        self._task = asyncio.current_task(self._loop)
         self._waiting = True
         try:
             return await awaitable
         except asyncio.CancelledError:
-            if token.reason is not None and task.uncancel() == 0:
-                raise RunCancelled(token.reason) from None
+            self._raise_own()
             raise
         finally:
             self._waiting = False
+
+    async def next(self, items: AsyncIterator[T]) -> T | None:
+        """The next of ``items``, None behind the last; raises RunCancelled, and then has not asked for it."""
+        if self._token.reason is not None:
+            raise RunCancelled(self._token.reason)
+        self._task = asyncio.current_task(self._loop)
+        self._waiting = True
+        try:
+            return await items.__anext__()
+        except StopAsyncIteration:
+            return None
+        except asyncio.CancelledError:
+            self._raise_own()
+            raise
+        finally:
+            self._waiting = False
+
+    def _raise_own(self) -> None:
+        """Raise RunCancelled where a task was cancelled by this and by nobody else."""
+        if self._token.reason is not None and self._task is not None and self._task.uncancel() == 0:
+            raise RunCancelled(self._token.reason) from None
 
     def _wake(self) -> None:
         # A loop that is closing needs no waking.

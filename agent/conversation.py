@@ -5,9 +5,11 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date as Date
+from typing import NamedTuple
 
 from arriero.prompts import ArrieroError, Message, Segment, ToolSpec
 from arriero.prompts.dialects import Dialect, get_dialect, split_builtin
+from arriero.prompts.dialects.base import Opening
 
 from .backends import Model, Token
 from .pending import Mark, Pending
@@ -19,8 +21,7 @@ class DumpError(ArrieroError):
     """A text is no conversation that ``Conversation.dump`` wrote, or one of a newer version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What became of a conversation since it was last looked at: the head that is the same, and what follows.
 
     ``rewound`` says that something was taken back meanwhile.
@@ -28,12 +29,9 @@ class Change:
 
     same_messages: int
     same_tokens: int
-    messages: tuple[Message, ...]
-    tokens: tuple[int, ...]
+    messages: list[Message]
+    tokens: list[int]
     rewound: bool
-
-    def __bool__(self) -> bool:
-        return self.rewound or bool(self.tokens) or bool(self.messages)
 
 
 @dataclass(slots=True)
@@ -66,10 +64,10 @@ class Conversation:
     _same: tuple[int, int] = (0, 0)
     _rewound: bool = False
     _header: tuple[Model, list[int]] | None = None
-    _offered: tuple[list[ToolSpec] | None, list[str] | None] = (None, None)
+    _opening: Opening = field(init=False)
 
     def __post_init__(self) -> None:
-        self._offered = split_builtin(self.tools)
+        self._opening = self._opened()
 
     def begin_turn(self, message: Message, model: Model) -> None:
         """Append what a user says, with what the wire form puts before a first message."""
@@ -77,7 +75,7 @@ class Conversation:
         if self.tokens:
             self.append([message], model)
         else:
-            functions, builtin = self._offered
+            functions, builtin = split_builtin(self.tools)
             system = [Message(role="system", content=self.instructions)] if self.instructions else []
             segments = self.dialect.render(
                 [*system, message], tools=functions, builtin_tools=builtin, date=self.date, answer=False
@@ -115,8 +113,9 @@ class Conversation:
 
     def sampled(self, token: Token) -> None:
         """Append one token that the model wrote."""
-        self.tokens.append(token.id)
-        self.evaluated = len(self.tokens)
+        tokens = self.tokens
+        tokens.append(token.id)
+        self.evaluated = len(tokens)
         self.open = token.stop is None
 
     def mark(self) -> Mark:
@@ -137,12 +136,15 @@ class Conversation:
             self._same = min(self._same[0], mark.messages), min(self._same[1], mark.tokens)
             self._rewound = True
 
-    def take_change(self) -> Change:
-        """What has changed since this was last called; whoever keeps the conversation calls it."""
+    def take_change(self) -> Change | None:
+        """What has changed since this was last called, None if nothing has; whoever keeps the conversation asks."""
         messages, tokens = self._same
-        self._same = len(self.messages), len(self.tokens)
-        rewound, self._rewound = self._rewound, False
-        return Change(messages, tokens, tuple(self.messages[messages:]), tuple(self.tokens[tokens:]), rewound)
+        rewound = self._rewound
+        change = Change(messages, tokens, self.messages[messages:], self.tokens[tokens:], rewound)
+        if not (change.tokens or change.messages or rewound):
+            return None
+        self._same, self._rewound = (len(self.messages), len(self.tokens)), False
+        return change
 
     def forget_change(self) -> None:
         """Have the next ``take_change`` tell everything: what was told before could not be kept."""
@@ -233,7 +235,7 @@ class Conversation:
         shift = len(self.messages) - len(said)
         pending = self.pending
         self.dialect, self.instructions, self.tools = dialect, instructions, tools
-        self._header, self._offered = None, split_builtin(tools)
+        self._header, self._opening = None, self._opened()
         self.messages, self.tokens, self.turns, self.evaluated, self.open = [], [], [], 0, False
         for number, message in enumerate(said):
             if number + shift in begins or not self.messages:
@@ -262,5 +264,8 @@ class Conversation:
             pass
 
     def _extended(self, messages: Sequence[Message], *, answer: bool) -> list[Segment]:
-        functions, builtin = self._offered
-        return self.dialect.extend(messages, tools=functions, builtin_tools=builtin, answer=answer)
+        return self.dialect.follow(messages, self._opening, answer=answer)
+
+    def _opened(self) -> Opening:
+        functions, builtin = split_builtin(self.tools)
+        return self.dialect.opening(functions, builtin, "")

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, Final
 
 from arriero.tools import ApprovalRequired, Tool, ToolContext, ToolError, ToolFailed, ToolResult
@@ -21,14 +21,14 @@ class Execution:
     """Runs ``tool`` once, in a task of its own, which is left to itself where it will not be cancelled.
 
     ``next`` gives its output as ``(stream, text)`` and None at the end; then ``result`` says what came of it. ``end``
-    must be called in any case. ``context`` is what the tool is given, with ``on_output`` put in.
+    must be called in any case. ``context`` makes what the tool is given of where its output goes (``on_output``).
     """
 
     def __init__(
         self,
         tool: Tool,
         arguments: dict[str, Any],
-        context: ToolContext,
+        context: Callable[..., ToolContext],
         waits: Waits,
         *,
         timeout: float,
@@ -42,31 +42,41 @@ class Execution:
         self._outcome: ToolResult | BaseException | None = None
         self._late = False
         self._loop = loop = asyncio.get_running_loop()
-        self._woken: asyncio.Future[None] = loop.create_future()
-        context = replace(context, on_output=self._write)
-        self._work = loop.create_task(self._run(arguments, context))
-        self._timer = loop.call_later(timeout, self._stop_late)
+        self._thread = threading.get_ident()
+        self._woken: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._begun = False
+        self._work = loop.create_task(self._run(arguments, context(on_output=self._write)))
 
     async def next(self) -> tuple[str, str] | None:
         """The next piece of its output; None when it has ended or its time is over. Raises RunCancelled."""
+        if not self._begun:
+            self._begun = True
+            # Enough for a tool that waits for nothing: it needs neither a timer nor to wake anybody.
+            await self._waits.on(asyncio.sleep(0))
         while not self._pieces:
             if self._outcome is not None or self._late:
                 return None
-            if self._woken.done():
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._timeout, self._stop_late)
+            if self._woken is None or self._woken.done():
                 self._woken = self._loop.create_future()
             await self._waits.on(self._woken)
         return self._pieces.popleft()
 
     async def end(self) -> None:
         """Stop the tool if it still runs."""
-        self._timer.cancel()
-        if not self._work.done() and self._outcome is None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._outcome is None and not self._work.done():
             self._work.cancel()
             await asyncio.wait([self._work], timeout=_GRACE if self._late else _HASTE)
 
     def result(self) -> ToolResult:
         """What the tool answered, every fault as text for the model. Raises ApprovalRequired."""
         outcome = self._outcome
+        if isinstance(outcome, ToolResult):
+            return outcome
         if isinstance(outcome, ApprovalRequired):
             raise outcome
         if outcome is None:
@@ -74,7 +84,7 @@ class Execution:
             outcome = ToolError(
                 f"{self._tool.name} did not answer within {seconds:g} seconds and {when_late}."
             )
-        return outcome if isinstance(outcome, ToolResult) else told(outcome)
+        return told(outcome)
 
     async def _run(self, arguments: dict[str, Any], context: ToolContext) -> None:
         """Nothing that the tool raises is taken for an order to this program."""
@@ -103,7 +113,7 @@ class Execution:
         self._wake()
 
     def _wake(self) -> None:
-        if not self._woken.done():
+        if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
     def _write(self, stream: str, text: str) -> None:
@@ -111,7 +121,10 @@ class Execution:
         if self._loop.is_closed() or self._late or len(self._pieces) >= _MOST_PIECES:
             return
         piece = ("stderr" if stream == "stderr" else "stdout", whole_text(str(text)))
-        self._loop.call_soon_threadsafe(self._take, piece)
+        if threading.get_ident() == self._thread:
+            self._take(piece)
+        else:
+            self._loop.call_soon_threadsafe(self._take, piece)
 
     def _take(self, piece: tuple[str, str]) -> None:
         self._pieces.append(piece)

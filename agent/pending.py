@@ -14,7 +14,7 @@ LOST: Final = "Error: it is not known whether {name} took effect: the program en
 Fate = Literal["unrun", "undecided", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mark:
     """A place in a conversation that it can be taken back to."""
 

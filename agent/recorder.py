@@ -1,9 +1,12 @@
 """What a run tells whoever keeps it: a journal, or nobody."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from arriero.prompts import ArrieroError, Message, ToolCall
 from arriero.tools import Effect
 
-from .backends import Model, Sampling
+from .backends import Constraint, Sampling
 from .events import Event, RunFinished, ToolCallFinished
 from .limits import Limits
 
@@ -12,15 +15,34 @@ class JournalError(ArrieroError):
     """The journal cannot be read or written; the message says why and what to do."""
 
 
+@dataclass(slots=True)
+class Generated:
+    """One call of the model: what it was asked (``prompt_tokens`` counts the whole transcript) and what it wrote.
+
+    ``stop`` is the stop token's name, None where it was cut off.
+    """
+
+    prompt_tokens: int
+    seed: int | None
+    max_tokens: int | None
+    constraint: Constraint | None
+    texts: Sequence[str]
+    ids: Sequence[int] = ()
+    stop: str | None = None
+
+
 class Recorder:
     """Keeps nothing; a journal's recorder does the same things and keeps them.
 
     The coroutines return once what they were told is safe, and raise JournalError when it cannot be.
     """
 
-    def listen(self, model: Model) -> Model:
-        """The model, with ears for what it generates."""
-        return model
+    def seeded(self, sampling: Sampling) -> Sampling:
+        """How the run samples: with a seed, where that is to be known later."""
+        return sampling
+
+    def heard(self, generated: Generated) -> None:
+        """The model has written a message, or part of one."""
 
     async def begin(self, prompt: str | None, sampling: Sampling, limits: Limits) -> None:
         """The run begins; ``prompt`` is None where it goes on with what another left."""

@@ -16,9 +16,11 @@ _ANSWER_ROOM: Final = (
 
 async def make_room(run: Run) -> ContextCompacted | None:
     """Let the context policy take something out where the next message would not fit; None where nothing went."""
+    if run.context is None:
+        return None
     conversation, length = run.conversation, run.model.context_length
     before, room = len(conversation.tokens), length - min(_ANSWER_ROOM, length // 4)
-    if run.context is None or before <= room:
+    if before <= room:
         return None
     messages = tuple(conversation.messages)
     state = ContextState(messages, before, room, lambda text: len(run.model.tokenize([Segment(text)])))

@@ -11,8 +11,8 @@ from arriero.tools import Tool
 from .approval import Approve
 from .attempts import Attempts
 from .backends import Model, Sampling
-from .calls import Repeats
-from .cancellation import CancellationToken
+from .calls import Repeats, Service
+from .cancellation import CancellationToken, Waits
 from .context import ContextPolicy
 from .conversation import Conversation
 from .events import Event, GuardrailChecked
@@ -32,6 +32,7 @@ class Run:
     """What the parts of the loop share while an agent goes through a conversation once.
 
     ``output`` is the answer as far as it was shown; ``continues`` says that the next message goes on with it.
+    ``waits`` interrupts what the run waits for, once it has been entered.
     """
 
     run_id: str
@@ -53,16 +54,30 @@ class Run:
     continues: bool = False
     spending: Spending = field(init=False)
     repeats: Repeats = field(init=False)
+    waits: Waits = field(init=False)
+    service: Service = field(init=False)
     _seq: int = 0
 
     def __post_init__(self) -> None:
         self.spending = Spending(self.limits)
         self.repeats = Repeats(self.limits.max_repeats)
+        self.waits = Waits(self.cancel)
+        self.service = Service(
+            self.tools,
+            self.limits,
+            self.waits,
+            self.deps,
+            self.approve,
+            self.conversation.id,
+            self.recorder,
+            self.spending,
+        )
 
     def event(self, kind: type[E], **values: Any) -> E:
         """The next event of the run; the recorder and the hooks hear of it before anybody else."""
         self._seq += 1
-        event = kind(run_id=self.run_id, seq=self._seq, **values)
+        values["run_id"], values["seq"] = self.run_id, self._seq
+        event: E = kind.__pydantic_validator__.validate_python(values)
         self.recorder.event(event)
         for hook in self.hooks:
             try:
@@ -73,4 +88,6 @@ class Run:
 
     def checked(self, outcome: Outcome, call_id: str | None = None) -> list[GuardrailChecked]:
         """An event for each screen that was asked."""
+        if not outcome.checks:
+            return []
         return [self.event(GuardrailChecked, **report(check, call_id)) for check in outcome.checks]

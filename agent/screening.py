@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
@@ -106,8 +106,8 @@ class Screening:
         if not self.pipeline.stands("tool_call") and not self.pipeline.stands("code"):
             return [_PASSED] * len(calls)
         earlier = tuple(self.conversation.messages)
-        checks = [self.pipeline.check(_call_input(call, tools.get(call.name), earlier)) for call in calls]
-        outcomes = await self.cancel.guard(_all(checks))
+        given = [_call_input(call, tools.get(call.name), earlier) for call in calls]
+        outcomes = await self.cancel.guard(_all(self.pipeline, given))
         return [
             replace(outcome, action="block") if outcome.action == "replace" else outcome
             for outcome in outcomes
@@ -224,7 +224,7 @@ def _forget(task: "asyncio.Task[None]") -> None:
         task.exception()
 
 
-async def _all(checks: Sequence[Coroutine[Any, Any, Outcome]]) -> list[Outcome]:
-    if len(checks) == 1:  # the usual case needs no task of its own
-        return [await checks[0]]
-    return list(await asyncio.gather(*checks))
+async def _all(pipeline: Pipeline, given: Sequence[ScreenInput]) -> list[Outcome]:
+    if len(given) == 1:  # the usual case needs no task of its own
+        return [await pipeline.check(given[0])]
+    return list(await asyncio.gather(*map(pipeline.check, given)))

@@ -1,13 +1,13 @@
 """Serving the calls of one message: screens, the calls in order, their results, and an answer to each."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from dataclasses import replace
 
 from arriero.prompts import Message, ToolCall
 from arriero.safety.pipeline import Outcome
 
 from . import events as ev
-from .calls import Served, Service, refusal, serve
+from .calls import Served, ServedCall, Service, refusal
 from .endings import Ended
 from .live_output import LiveOutput
 from .pending import UNRUN, Pending, answer_to, waiting_at
@@ -35,9 +35,10 @@ class Serving:
         self._unfit = (
             {call.id: refusal(call, run.tools) for call in self._calls} if refusals is None else refusals
         )
-        self._mark = run.conversation.mark()
         self._waiting: Pending | None = None
-        self._service = _service(run, pending)
+        self._live: LiveOutput | None = None
+        self._ended: Ended | None = None
+        self._service = _resumed(run.service, run, pending) if pending else run.service
 
     async def events(self) -> AsyncGenerator[ev.Event, None]:
         """Calls → screens → each served in turn; with ``step.retry`` set, none was, and the message is void."""
@@ -53,55 +54,80 @@ class Serving:
                 return
             for found in step.unshown:
                 yield run.event(ev.ToolCallDelta, index=found.index, text=found.text)
-            for call, outcome in zip(self._calls, outcomes, strict=True):
+            for call, screened in zip(self._calls, outcomes, strict=True):
                 run.spending.next_call()
-                async with aclosing(self._one(call, outcome)) as events:
-                    async for event in events:
-                        yield event
-                if run.repeats.exceeded:
-                    raise Ended(
-                        "loop", f"{call.name} was called {run.repeats.times} times with the same result"
+                refused = run.screening.refusal(call, screened)
+                if refused is None:
+                    yield run.event(
+                        ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments
                     )
+                one = self._one(call, screened, refused)
+                try:
+                    while (shown := await self._output(one)) is not None:
+                        yield shown
+                finally:
+                    await one.end()
+                for event in await self._settle(one, screened, refused):
+                    yield event
+                if self._ended:
+                    raise self._ended
         finally:
             if not step.retry:
                 run.conversation.append(self._answered(), run.model)
                 run.conversation.pending = self._waiting
                 run.recorder.keep("results", step.number)
 
-    async def _one(self, call: ToolCall, screened: Outcome) -> AsyncGenerator[ev.Event, None]:
-        """One call: run it as far as the screens let it, show its output, settle what came of it."""
-        run = self._run
-        refused = run.screening.refusal(call, screened)
-        if refused is None:
-            yield run.event(ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments)
-        self._begun = call.id
-        live = LiveOutput(run.screening.pipeline, call)
-        objection = run.screening.objection(call, screened)
+    def _one(self, call: ToolCall, screened: Outcome, refused: str | None) -> ServedCall:
+        """One call, which runs as far as the screens and the tool's schema let it."""
+        self._begun, self._live = call.id, None
         unfit = self._unfit.get(call.id)
-        told = refused or (f"Error: {unfit.reason}" if unfit else None)
-        async with aclosing(serve(call, self._service, refused=told, objection=objection)) as pieces:
-            async for piece in pieces:
-                if not isinstance(piece, Served):
-                    if text := await live.feed(*piece):
-                        yield run.event(ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=text)
-                    continue
-                for stream, text in await live.finish():
-                    yield run.event(ev.ToolOutputDelta, call_id=call.id, stream=stream, text=text)
-                outcome = screened
-                checked: list[ev.GuardrailChecked] = []
-                if refused is None:
-                    piece.result, outcome = await run.screening.result(call, piece.result)
-                    checked = run.checked(outcome, call.id)
-                # Kept before anybody hears of it, so that a kill then finds it finished.
-                finished = await self._settle(piece)
-                for event in checked:
-                    yield event
-                yield finished
-                if outcome.failed:
-                    raise Ended("blocked", why(outcome))
-                if piece.undecided:
-                    yield self._wait(piece)
-                    raise Ended("approval", piece.result.content)
+        return ServedCall(
+            call,
+            self._service,
+            step=self.step.number,
+            refused=refused or (f"Error: {unfit.reason}" if unfit else None),
+            objection=self._run.screening.objection(call, screened),
+        )
+
+    async def _output(self, one: ServedCall) -> ev.ToolOutputDelta | None:
+        """What of the tool's output may be shown next; None when the call has been served."""
+        while (piece := await one.next()) is not None:
+            self._live = self._live or LiveOutput(self._run.screening.pipeline, one.call)
+            if text := await self._live.feed(*piece):
+                return self._wrote(one.call, piece[0], text)
+        return None
+
+    def _wrote(self, call: ToolCall, stream: str, text: str) -> ev.ToolOutputDelta:
+        return self._run.event(ev.ToolOutputDelta, call_id=call.id, stream=stream, text=text)
+
+    async def _settle(self, one: ServedCall, outcome: Outcome, refused: str | None) -> list[ev.Event]:
+        """Take down what a call has come to, for the transcript and for the recorder, and what follows from it.
+
+        It is kept before anybody hears of it, so that a kill then finds it finished.
+        """
+        run, served = self._run, one.served
+        assert served is not None
+        call = one.call
+        left = await self._live.finish() if self._live else ()
+        events: list[ev.Event] = [self._wrote(call, stream, text) for stream, text in left]
+        if refused is None:
+            served.result, outcome = await run.screening.result(call, served.result)
+            events += run.checked(outcome, call.id)
+        answer = self._answers[call.id] = run.repeats.answer(served)
+        finished = run.event(ev.ToolCallFinished, **served.report(answer))
+        if not served.undecided:
+            tool = run.tools.get(call.name)
+            await run.recorder.settle(call, answer, finished, tool.effect if tool else "read")
+        events.append(finished)
+        if outcome.failed:
+            self._ended = Ended("blocked", why(outcome))
+        elif served.undecided:
+            events.append(self._wait(served))
+            self._ended = Ended("approval", served.result.content)
+        elif run.repeats.exceeded:
+            error = f"{call.name} was called {run.repeats.times} times with the same result"
+            self._ended = Ended("loop", error)
+        return events
 
     def _answered(self) -> list[Message]:
         """An answer to each call, whether it came to its end or not."""
@@ -110,21 +136,11 @@ class Serving:
             for call in self.step.calls
         ]
 
-    async def _settle(self, served: Served) -> ev.ToolCallFinished:
-        """Take down what a call has come to: for the transcript, and for the recorder."""
-        run, call = self._run, served.call
-        answer = self._answers[call.id] = run.repeats.answer(served)
-        finished = run.event(ev.ToolCallFinished, **served.report(answer))
-        if not served.undecided:
-            tool = run.tools.get(call.name)
-            await run.recorder.settle(call, answer, finished, tool.effect if tool else "read")
-        return finished
-
     def _wait(self, served: Served) -> ev.ApprovalRequested:
         """Leave the call, and those behind it, for a run that brings the decision."""
         run, step, call = self._run, self.step, served.call
         self._waiting = waiting_at(
-            call, step.calls, self._answers, run.run_id, step.number, self._mark, self._pending
+            call, step.calls, self._answers, run.run_id, step.number, run.conversation.mark(), self._pending
         )
         return run.event(
             ev.ApprovalRequested,
@@ -135,18 +151,7 @@ class Serving:
         )
 
 
-def _service(run: Run, pending: Pending | None) -> Service:
-    fates = pending.fates if pending else {}
-    return Service(
-        run.tools,
-        run.limits,
-        run.cancel,
-        run.deps,
-        run.approve,
-        run.conversation.id,
-        recorder=run.recorder,
-        budget=run.spending,
-        step=pending.step if pending else run.spending.steps,
-        decisions=run.decisions if pending else {},
-        unknown=frozenset(call_id for call_id, fate in fates.items() if fate == "unknown"),
-    )
+def _resumed(service: Service, run: Run, pending: Pending) -> Service:
+    """The service of calls that an earlier run has left: some are decided now, of some nobody knows anything."""
+    unknown = frozenset(call_id for call_id, fate in pending.fates.items() if fate == "unknown")
+    return replace(service, decisions=run.decisions, unknown=unknown)

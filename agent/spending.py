@@ -48,9 +48,12 @@ class Spending:
 
     def tokens_left(self) -> int | None:
         """How many tokens the next message may have, None for any number; raises Ended when there are none left."""
-        used, whole = self.output_tokens, self.output_tokens + self.prompt_tokens
+        most, in_all = self.limits.max_tokens, self.limits.max_total_tokens
         left: int | None = None
-        for limit, spent in ((self.limits.max_tokens, used), (self.limits.max_total_tokens, whole)):
+        if most is None and in_all is None:
+            return left
+        used, whole = self.output_tokens, self.output_tokens + self.prompt_tokens
+        for limit, spent in ((most, used), (in_all, whole)):
             if limit is not None and spent >= limit:
                 raise Ended("max_tokens", f"the limit of {limit} tokens is reached")
             if limit is not None:

@@ -1,19 +1,20 @@
 """One step: the model writes a message, and what it writes is read while it is written."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
 
-from arriero.prompts import CODE_INTERPRETER, Message, ToolCall, ToolSpec
-from arriero.prompts.parser import ArgumentsDelta, CallDone, CallParser, Malformed, ParseEvent, TextDelta
+from arriero.prompts import Message, ToolCall
+from arriero.prompts.parser import ArgumentsDelta, CallDone, Malformed, ParseEvent, TextDelta
 
-from .backends import Constraint, Model, Sampling
-from .cancellation import CancellationToken, RunCancelled, Waits
-from .conversation import Conversation
+from .backends import Token
+from .cancellation import RunCancelled
+from .recorder import Generated
 
 if TYPE_CHECKING:
     from .calls import Refusal
+    from .run import Run
 
 StepEnd = Literal["eot", "eom", "eos", "length", "cancelled"]
 _ENDS: dict[str, StepEnd] = {"eot": "eot", "eom": "eom", "eos": "eos"}
@@ -25,8 +26,9 @@ class Step:
 
     ``end`` is the stop token that it wrote, ``length`` when it ran out of tokens, ``cancelled`` when it was
     stopped. ``prompt_tokens`` were new to the model; ``seconds`` is wall time, ``decode_seconds`` from the
-    first token on. ``unshown`` are pieces of calls that wait for their screens; ``refusals`` says of each call, once
-    that was looked at, what keeps it from running; ``retry`` says why the message shall be written anew.
+    first token on. ``texts`` are those of its tokens, ``unshown`` pieces of calls that wait for their screens;
+    ``refusals`` says of each call, once that was looked at, what keeps it from running; ``retry`` says why the
+    message shall be written anew.
     """
 
     number: int
@@ -34,13 +36,18 @@ class Step:
     malformed: list[Malformed] = field(default_factory=list)
     end: StepEnd = "length"
     prompt_tokens: int = 0
-    output_tokens: int = 0
     seconds: float = 0.0
     decode_seconds: float = 0.0
+    texts: list[str] = field(default_factory=list)
     unshown: list[ArgumentsDelta] = field(default_factory=list)
     refusals: "dict[str, Refusal | None] | None" = None
     retry: str | None = None
     _pieces: list[str] = field(default_factory=list)
+
+    @property
+    def output_tokens(self) -> int:
+        """How many tokens it wrote."""
+        return len(self.texts)
 
     @property
     def text(self) -> str:
@@ -53,15 +60,16 @@ class Step:
     def text(self, text: str) -> None:
         self._pieces = [text]
 
-    def note(self, found: ParseEvent) -> None:
+    def note(self, events: Iterable[ParseEvent]) -> None:
         """Take down what was found in what the model writes."""
-        if isinstance(found, TextDelta):
-            self._pieces.append(found.text)
-        elif isinstance(found, CallDone):
-            call_id = f"call-{self.number}-{found.index + 1}"
-            self.calls.append(ToolCall(id=call_id, name=found.name, arguments=found.arguments))
-        elif isinstance(found, Malformed):
-            self.malformed.append(found)
+        for found in events:
+            if isinstance(found, TextDelta):
+                self._pieces.append(found.text)
+            elif isinstance(found, CallDone):
+                call_id = f"call-{self.number}-{found.index + 1}"
+                self.calls.append(ToolCall(id=call_id, name=found.name, arguments=found.arguments))
+            elif isinstance(found, Malformed):
+                self.malformed.append(found)
 
     @property
     def message(self) -> Message:
@@ -80,68 +88,65 @@ class Sample:
     the end, says what they are. A call counts only when the message was not cut off by a cancel.
     """
 
-    def __init__(
-        self,
-        step: Step,
-        model: Model,
-        conversation: Conversation,
-        tools: Sequence[ToolSpec],
-        sampling: Sampling,
-        max_tokens: int | None,
-        cancel: CancellationToken,
-        constraint: Constraint | None = None,
-    ) -> None:
+    def __init__(self, run: "Run", step: Step, *, last: bool = False) -> None:
+        attempts, tokens = run.attempts, run.conversation.tokens
+        sampling, constraint, most = (
+            attempts.settings(),
+            attempts.constraint(last=last),
+            run.spending.tokens_left(),
+        )
         self._step = step
-        self._conversation = conversation
-        self._parser = CallParser(tools, code=any(spec.name == CODE_INTERPRETER for spec in tools))
-        self._waits = Waits(cancel)
+        self._run = run
+        self._generated = Generated(len(tokens), sampling.seed, most, constraint, step.texts)
+        self._parser = attempts.parser()
         self._started = time.monotonic()
-        self._first: float | None = None
-        tokens = conversation.tokens
-        self._stream = model.generate(tokens, sampling, max_tokens=max_tokens, constraint=constraint)
+        self._first = 0.0
+        self._stream = run.model.generate(tokens, sampling, max_tokens=most, constraint=constraint)
         self._over = False
 
     async def next(self) -> list[ParseEvent] | None:
-        """What the next token brings, maybe nothing; None when the message is over. Raises RunCancelled."""
+        """What the next tokens bring; None when the message is over. Raises RunCancelled."""
+        step, waits, stream, parser = self._step, self._run.waits, self._stream, self._parser
+        while not self._over:
+            try:
+                token = await waits.next(stream)
+            except RunCancelled:
+                step.end = "cancelled"
+                step.note(parser.finish())
+                step.calls.clear()
+                raise
+            if token is None:
+                self._over = True
+                events = parser.finish()
+            else:
+                self._take(token)
+                events = [] if token.stop else parser.feed(token.text)
+            if events:
+                step.note(events)
+                return events
+        return None
+
+    def _take(self, token: Token) -> None:
         step = self._step
-        if self._over:
-            return None
-        try:
-            self._waits.check()
-            token = await self._waits.on(anext(self._stream, None))
-        except RunCancelled:
-            step.end = "cancelled"
-            for found in self._parser.finish():
-                step.note(found)
-            step.calls.clear()
-            raise
-        if token is None:
-            self._over = True
-            events = self._parser.finish()
-        else:
-            if self._first is None:
-                self._first = time.monotonic()
-            self._conversation.sampled(token)
-            step.output_tokens += 1
-            if token.stop:
-                step.end = _ENDS[token.stop]
-                return []
-            events = self._parser.feed(token.text)
-        for found in events:
-            step.note(found)
-        return events
+        if not step.texts:
+            self._first = time.monotonic()
+        step.texts.append(token.text)
+        self._run.conversation.sampled(token)
+        if token.stop:
+            self._generated.stop = token.stop
+            step.end = _ENDS[token.stop]
 
     async def __aenter__(self) -> Self:
-        self._waits.__enter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        step = self._step
-        self._waits.__exit__()
+        step, run, generated = self._step, self._run, self._generated
         try:
             await self._stream.aclose()
         finally:
             now = time.monotonic()
             step.seconds = now - self._started
             step.decode_seconds = now - (self._first or now)
-            self._conversation.messages.append(step.message)
+            generated.ids = run.conversation.tokens[generated.prompt_tokens :]
+            run.recorder.heard(generated)
+            run.conversation.messages.append(step.message)

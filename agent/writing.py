@@ -1,8 +1,8 @@
 """Writing one message: the model's tokens, what they mean, and what the output screens let be shown of it."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 
-from arriero.prompts.parser import ArgumentsDelta, ParseEvent, TextDelta
+from arriero.prompts.parser import ArgumentsDelta, TextDelta
 from arriero.safety.stream import ScreenedText
 
 from . import events as ev
@@ -33,19 +33,26 @@ class Writing:
         run, step = self._run, self.step
         yield self._started()
         answer = self._answer = run.screening.answer()
+        shows_calls = run.screening.shows_calls
         stopped: RunCancelled | None = None
         try:
-            async with self._sample() as sample:
+            async with Sample(run, step, last=self._last) as sample:
                 while step.end != "cancelled" and (events := await sample.next()) is not None:
                     for found in events:
-                        if answer is None and isinstance(found, TextDelta):
-                            yield run.event(ev.TextDelta, text=found.text)
-                            continue
-                        for event in await self._found(found):
-                            yield event
-                        if answer and answer.stopped:
-                            step.end = "cancelled"
-                            break
+                        if isinstance(found, TextDelta):
+                            if answer is None:
+                                yield run.event(ev.TextDelta, text=found.text)
+                                continue
+                            for event in self._shown(await answer.feed(found.text), answer):
+                                yield event
+                            if answer.stopped:
+                                step.end = "cancelled"
+                                break
+                        elif isinstance(found, ArgumentsDelta):
+                            if shows_calls:
+                                yield run.event(ev.ToolCallDelta, index=found.index, text=found.text)
+                            else:
+                                step.unshown.append(found)
             if answer:
                 for event in self._shown(await run.cancel.guard(answer.finish()), answer):
                     yield event
@@ -91,29 +98,6 @@ class Writing:
             new_tokens=self.step.prompt_tokens,
             context_length=run.model.context_length,
         )
-
-    def _sample(self) -> Sample:
-        run = self._run
-        return Sample(
-            self.step,
-            run.model,
-            run.conversation,
-            run.attempts.specs,
-            run.attempts.settings(),
-            run.spending.tokens_left(),
-            run.cancel,
-            run.attempts.constraint(last=self._last),
-        )
-
-    async def _found(self, found: ParseEvent) -> Sequence[ev.Event]:
-        run, answer = self._run, self._answer
-        if answer and isinstance(found, TextDelta):
-            return self._shown(await answer.feed(found.text), answer)
-        if isinstance(found, ArgumentsDelta):
-            if run.screening.shows_calls:
-                return (run.event(ev.ToolCallDelta, index=found.index, text=found.text),)
-            self.step.unshown.append(found)
-        return ()
 
     def _shown(self, text: str, answer: ScreenedText) -> list[ev.Event]:
         """What the screens said since, and the text that they let pass."""

@@ -21,6 +21,7 @@ __all__ = [
     "CallOpened",
     "CallParser",
     "CallSyntax",
+    "Catalogue",
     "Malformed",
     "ParseEvent",
     "Parsed",
@@ -42,14 +43,18 @@ _LONGEST_END = max(map(len, _ENDS))
 class CallParser:
     """Reads one assistant message that arrives in pieces of any size.
 
-    ``tools`` are the tools on offer: their names decide where the text alone does not (a bare ``f(x=1)``), their
-    schemas give positional arguments names and arguments their types. ``code`` says whether free text behind
-    ``<|python_tag|>`` is a call of ``code_interpreter``; without it that is malformed. ``coerce=False`` leaves the
-    arguments as written. The events do not depend on how the text is cut, but for the cuts between deltas.
+    ``tools`` are the tools on offer (a Catalogue of them serves any number of messages): their names decide where the
+    text alone does not (a bare ``f(x=1)``), their schemas give positional arguments names and arguments their types.
+    ``code`` says whether free text behind ``<|python_tag|>`` is a call of ``code_interpreter``; without it that is
+    malformed. ``coerce=False`` leaves the arguments as written. The events do not depend on how the text is cut, but
+    for the cuts between deltas.
     """
 
-    def __init__(self, tools: Sequence[ToolSpec] = (), *, code: bool = True, coerce: bool = True) -> None:
-        self._grammar = Grammar(Catalogue(tools, coerce), code=code)
+    def __init__(
+        self, tools: Sequence[ToolSpec] | Catalogue = (), *, code: bool = True, coerce: bool = True
+    ) -> None:
+        catalogue = tools if isinstance(tools, Catalogue) else Catalogue(tools, coerce)
+        self._grammar = Grammar(catalogue, code=code)
         self._pending = ""
         self.end: End | None = None
         """The token that ended the message, once it has been seen."""

@@ -8,7 +8,6 @@ looked for.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -17,6 +16,8 @@ from jinja2.runtime import Context
 
 from .errors import PromptError
 from .segments import Segment
+
+_EMPTY = Segment("")
 
 SEAM = "<|seam|>"
 """Template marker for a border at which the reference encoder starts a new run of text; it writes nothing."""
@@ -27,23 +28,24 @@ _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _PIECE = re.compile(r"\x00(?P<slot>\d+)\x00|(?P<marker><\|[a-z0-9_]+\|>)")
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """What a template makes of texts that are not known yet: segments that are always the same, and runs of plain
     text in which a number stands for one of the texts.
     """
 
-    parts: tuple[Segment | tuple[str | int, ...], ...]
+    def __init__(self, parts: Sequence[Segment | tuple[str | int, ...]]) -> None:
+        self._segments = [part if isinstance(part, Segment) else _EMPTY for part in parts]
+        self._runs = [(place, part) for place, part in enumerate(parts) if not isinstance(part, Segment)]
 
     def fill(self, texts: Sequence[str] = ()) -> list[Segment]:
         """The segments with these texts; raises PromptError for anything that is not text."""
-        segments: list[Segment] = []
-        for part in self.parts:
-            if isinstance(part, Segment):
-                segments.append(part)
-            elif run := "".join([_text(texts[one]) if isinstance(one, int) else one for one in part]):
-                segments.append(Segment(run))
-        return segments
+        segments = self._segments.copy()
+        empty = False
+        for place, run in self._runs:
+            text = "".join([_text(texts[one]) if isinstance(one, int) else one for one in run])
+            segments[place] = Segment(text)
+            empty = empty or not text
+        return [segment for segment in segments if segment.text] if empty else segments
 
 
 class Hole:
@@ -123,7 +125,7 @@ def lay_out(template: str, *, seams: bool = True, **values: Any) -> Layout:
             flush()
     plain.append(text[position:])
     flush()
-    return Layout(tuple(parts))
+    return Layout(parts)
 
 
 def render_segments(template: str, *, seams: bool = True, **values: Any) -> list[Segment]:

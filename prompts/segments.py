@@ -1,10 +1,9 @@
 """Rendered prompt text that remembers where it came from."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A run of prompt text that is tokenised on its own.
 
     ``special`` text was written by a template and is exactly one control token; all other text is encoded

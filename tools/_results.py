@@ -93,6 +93,8 @@ def _drawn(draw: Any, name: str) -> Artifact:
 
 def whole_text(text: str) -> str:
     """The text with half surrogate pairs, which no UTF-8 text can hold, as U+FFFD."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -87,6 +87,7 @@ class FunctionTool(Tool, Generic[P, R]):
             raise ToolDefinitionError(f"tool {name}: max_concurrency must be at least 1")
         documentation = read_docstring(inspect.getdoc(_routine(function)))
         self._arguments = _arguments_model(function, name, documentation)
+        self._names = {field: str(info.alias) for field, info in self._arguments.model_fields.items()}
         self._context_name = _context_parameter(function, name)
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004
@@ -127,13 +128,17 @@ class FunctionTool(Tool, Generic[P, R]):
         values = self._validated(arguments)
         if self._context_name is not None:
             values[self._context_name] = context
-        call = partial(self.function, **values)
         if self._places:
             await self._places.acquire()
         try:
             if self._processes:
                 return await self._elsewhere(self._processes, arguments)
-            return await (self._awaited(call) if self._is_async else self._threaded(call))
+            if not self._is_async:
+                return await self._threaded(partial(self.function, **values))
+            try:
+                return as_result(await self.function(**values), name=self.name)
+            finally:
+                self._release()
         except SystemExit as error:
             raise RuntimeError(f"the tool tried to end the program, with code {error.code}") from None
         except KeyboardInterrupt:
@@ -150,12 +155,6 @@ class FunctionTool(Tool, Generic[P, R]):
     async def _elsewhere(self, processes: "Processes", arguments: dict[str, Any]) -> ToolResult:
         try:
             return await processes.run(arguments)
-        finally:
-            self._release()
-
-    async def _awaited(self, call: Callable[[], Any]) -> ToolResult:
-        try:
-            return as_result(await call(), name=self.name)
         finally:
             self._release()
 
@@ -176,8 +175,8 @@ class FunctionTool(Tool, Generic[P, R]):
             checked = self._arguments.model_validate(arguments)
         except ValidationError as error:
             raise ModelRetry(_explain(self.spec.name, error)) from None
-        fields = type(checked).model_fields
-        return {str(fields[field].alias): getattr(checked, field) for field in checked.model_fields_set}
+        given = checked.__dict__
+        return {self._names[field]: given[field] for field in checked.model_fields_set}
 
 
 @overload

@@ -42,8 +42,7 @@ class TopToken(NamedTuple):
     logprob: float
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One sampled token.
 
     ``text`` is what it adds to the text so far ("" while a UTF-8 character is incomplete; control tokens have

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from arriero.agent.calls import Repeats, Served, Service, refusal, serve
-from arriero.agent.cancellation import CancellationToken
+from arriero.agent.calls import Repeats, Served, ServedCall, Service, refusal
+from arriero.agent.cancellation import CancellationToken, Waits
 from arriero.agent.events import ToolCallFinished
 from arriero.agent.limits import Limits
 from arriero.prompts import ArrieroError, ToolCall, coerce_arguments
@@ -139,9 +139,14 @@ def _known(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
 
 async def _served(tool: Tool, call: ToolCall) -> Served:
     # Whoever types the call by hand has approved it.
-    service = Service({tool.name: tool}, Limits(), CancellationToken(), approve=lambda name, arguments: True)
-    unfit = refusal(call, service.tools)
-    async for piece in serve(call, service, refused=f"Error: {unfit.reason}" if unfit else None):
-        if isinstance(piece, Served):
-            return piece
-    raise AssertionError("a call always ends with what came of it")
+    with Waits(CancellationToken()) as waits:
+        service = Service({tool.name: tool}, Limits(), waits, approve=lambda name, arguments: True)
+        unfit = refusal(call, service.tools)
+        one = ServedCall(call, service, refused=f"Error: {unfit.reason}" if unfit else None)
+        try:
+            while await one.next():
+                pass  # what it writes meanwhile is in its answer
+        finally:
+            await one.end()
+    assert one.served is not None
+    return one.served

@@ -5,7 +5,7 @@ import sqlite3
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from arriero.prompts import Message
 
-Content = int | bytes
+Content = int | bytes | bytearray
 """A content as a row names it: the number of the row that keeps it, or a short one itself."""
 
 _SHORT: Final = 512  # bytes; below, a row of its own with its hash costs more than keeping it twice
@@ -24,7 +24,8 @@ _MESSAGES: Final = TypeAdapter(tuple[Message, ...])
 def put(connection: sqlite3.Connection, data: bytes) -> Content:
     """Keep ``data`` unless it is there already; returns what to put into a row for it."""
     if len(data) < _SHORT:
-        return data
+        # sqlite3 looks for an adapter of each parameter that is no int, float, str or bytearray, and that takes long.
+        return bytearray(data)
     digest = blake2b(data, digest_size=16).digest()
     row = connection.execute("SELECT id FROM content WHERE hash=?", (digest,)).fetchone()
     if row:
@@ -46,19 +47,12 @@ def get(connection: sqlite3.Connection, content: Content | None) -> bytes:
     return zlib.decompress(row[1]) if row[0] else bytes(row[1])
 
 
-def put_messages(connection: sqlite3.Connection, messages: Sequence[Message]) -> Content | None:
-    """Keep messages; None where there are none."""
-    if not messages:
-        return None
+def message_json(message: Message) -> bytes:
+    """A message as JSON; fields that have their default are left out."""
     try:
-        data = _MESSAGES.dump_json(tuple(messages), exclude_defaults=True)
-    except ValueError:
-        data = utf8(
-            json.dumps(
-                [message.model_dump(exclude_defaults=True) for message in messages], ensure_ascii=False
-            )
-        )
-    return put(connection, data)
+        return message.__pydantic_serializer__.to_json(message, exclude_defaults=True)
+    except ValueError:  # half of a surrogate pair has no UTF-8
+        return utf8(json.dumps(message.model_dump(exclude_defaults=True), ensure_ascii=False))
 
 
 def utf8(text: str) -> bytes:
@@ -69,11 +63,6 @@ def utf8(text: str) -> bytes:
 def get_messages(connection: sqlite3.Connection, content: Content | None) -> tuple[Message, ...]:
     """The messages of an entry."""
     return () if content is None else _MESSAGES.validate_json(get(connection, content))
-
-
-def put_tokens(connection: sqlite3.Connection, tokens: Sequence[int]) -> Content | None:
-    """Keep token ids; None where there are none."""
-    return put(connection, packed_tokens(tokens)) if tokens else None
 
 
 def get_tokens(connection: sqlite3.Connection, content: Content | None) -> "array[int]":

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic_core import to_json, to_jsonable_python
 
 from arriero.agent.events import Event, TextDelta, ToolCallDelta, ToolOutputDelta
 
@@ -15,8 +15,7 @@ Noted = tuple[float, Event]
 """A moment (seconds since 1970, by the wall clock) and what happened."""
 
 _LARGE: Final = 2048  # bytes; smaller chunks are not worth packing
-_NOTED: Final = TypeAdapter(list[Noted])
-_ELSEWHERE: Final = {"run_id", "content", "artifacts", "new_messages"}
+_ELSEWHERE: Final = ("run_id", "content", "artifacts", "new_messages")
 """Fields of events that other columns and tables hold."""
 
 _PIECES: Final[dict[type, tuple[str, ...]]] = {
@@ -29,13 +28,20 @@ _PIECES: Final[dict[type, tuple[str, ...]]] = {
 
 def packed_events(events: Sequence[Noted]) -> bytes:
     """Consecutive events of one run in one piece."""
-    whole = list(_joined(events))
+    whole = [(moment, _kept(event)) for moment, event in _joined(events)]
     try:
-        data = _NOTED.dump_json(whole, exclude={"__all__": {1: _ELSEWHERE}})
+        data = to_json(whole, inf_nan_mode="null")
     except ValueError:  # half of a surrogate pair has no UTF-8
-        plain = [(moment, event.model_dump(exclude=_ELSEWHERE)) for moment, event in whole]
-        data = utf8(json.dumps(plain, ensure_ascii=False, default=str))
+        data = utf8(json.dumps(to_jsonable_python(whole, fallback=str), ensure_ascii=False))
     return zlib.compress(data, 1) if len(data) >= _LARGE else data
+
+
+def _kept(event: Event) -> dict[str, Any]:
+    """The fields of an event, without those that are kept elsewhere."""
+    fields = event.__dict__.copy()
+    for name in _ELSEWHERE:
+        fields.pop(name, None)
+    return fields
 
 
 def unpacked_events(data: bytes) -> Iterator[tuple[float, dict[str, Any]]]:

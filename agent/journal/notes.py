@@ -2,30 +2,38 @@
 
 import itertools
 import sqlite3
-from collections import deque
-from collections.abc import Callable
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from arriero.agent.conversation import Change
+from arriero.agent.events import Event
+from arriero.prompts import Message
 from arriero.tools.threads import outcome
 
-from .contents import put_messages, put_tokens
+from .contents import Content, message_json, packed_tokens, put
 from .eventlog import Noted, packed_events
 from .writer import Writer
 
 
 class Rows(NamedTuple):
-    """Rows of one kind: the beginning of the statement that inserts them, and what follows the values."""
+    """Rows of one kind: the beginning of the statement that inserts them, and what follows the values.
+
+    A value that is None or of type bytes or bool takes sqlite3 several times as long as another: columns that are
+    mostly empty are left out where they are, bytes are given as bytearray.
+    """
 
     into: str
     otherwise: str = ""
 
 
 _MOST_ROWS: Final = 32  # of one statement: far below SQLite's limit of parameters
-_ENTRY: Final = Rows(
-    "INSERT INTO entry (id, parent, session, run, step, kind, same_messages, same_tokens, messages, tokens, open, "
-    "turns, time)"
+_ENTRY: Final = (
+    "id, parent, session, run, step, kind, same_messages, same_tokens, messages, tokens, open, time"
 )
+_ENTRIES: Final = Rows(f"INSERT INTO entry ({_ENTRY})")
+_REWOUND: Final = Rows(f"INSERT INTO entry ({_ENTRY}, turns)")
 
 
 class Batch:
@@ -39,14 +47,24 @@ class Batch:
         self.db = db
         self.run = run
         self.session = session
-        self.events: list[Noted] = []
-        self._rows: dict[Rows, list[tuple[Any, ...]]] = {}
+        self._rows: defaultdict[Rows, list[tuple[Any, ...]]] = defaultdict(list)
+        self._written: dict[int, bytes] = {}
         self._head: int | None = None
         self._next_entry = 0
 
     def insert(self, rows: Rows, row: tuple[Any, ...]) -> None:
         """Have a row inserted with others of its kind, at the end."""
-        self._rows.setdefault(rows, []).append(row)
+        self._rows[rows].append(row)
+
+    def messages(self, messages: Iterable[Message]) -> Content:
+        """Keep messages; the answer of a call is told twice, of the call and of the conversation."""
+        parts = []
+        for message in messages:
+            part = self._written.get(id(message))
+            if part is None:
+                part = self._written[id(message)] = message_json(message)
+            parts.append(part)
+        return put(self.db, b"[%b]" % b",".join(parts))
 
     def entry(
         self, change: Change, kind: str, step: int, *, is_open: bool, turns: str | None, now: float
@@ -69,22 +87,24 @@ class Batch:
             kind,
             change.same_messages,
             change.same_tokens,
-            put_messages(self.db, change.messages),
-            put_tokens(self.db, change.tokens),
-            is_open,
-            turns,
+            self.messages(change.messages) if change.messages else None,
+            put(self.db, packed_tokens(change.tokens)) if change.tokens else None,
+            int(is_open),
             now,
         )
-        self.insert(_ENTRY, row)
+        if turns is None:
+            self._rows[_ENTRIES].append(row)
+        else:
+            self._rows[_REWOUND].append((*row, turns))
         self._head = self._next_entry
         self._next_entry += 1
 
-    def finish(self) -> None:
-        """Write what the notes have left to be written at once."""
+    def finish(self, events: Sequence[Noted]) -> None:
+        """Write what the notes have left to be written at once, and what happened."""
         for rows, gathered in self._rows.items():
             self._insert(rows, gathered)
-        if self.events:
-            row = (self.run, self.events[0][1].seq, packed_events(self.events))
+        if events:
+            row = (self.run, events[0][1].seq, packed_events(events))
             self.db.execute("INSERT INTO event VALUES (?, ?, ?)", row)
         if self._next_entry:
             self.db.execute("UPDATE session SET head=? WHERE id=?", (self._head, self.session))
@@ -101,14 +121,15 @@ class Batch:
             start += count
 
 
-Note = Noted | Callable[[Batch], None]
-"""An event with its moment, or something else to write."""
+Note = Callable[[Batch], None]
+"""Something that is to be written."""
 
 
 class Notes:
-    """The notes of one run, in order; ``add`` may be called from one thread while the writer takes them in its own.
+    """The notes of one run and its events, each in order; they may be added from one thread while the writer takes
+    them in its own.
 
-    A job is on its way to the writer whenever there are notes, so that they are committed as soon as any other job.
+    A job is on its way to the writer whenever there are any, so that they are committed as soon as any other job.
     """
 
     def __init__(self, writer: Writer, run: str, session: str) -> None:
@@ -116,24 +137,37 @@ class Notes:
         self.session = session
         self._writer = writer
         self._waiting: deque[Note] = deque()
+        self._events: deque[Noted] = deque()
         self._called = False
 
     def add(self, note: Note) -> None:
         """Have a note written soon."""
         self._waiting.append(note)
         if not self._called:
-            self._called = True
-            self._writer.put(_Taking(self))
+            self._call()
 
-    async def written(self, note: Callable[[Batch], None], *, durable: bool = False) -> None:
+    def event(self, event: Event) -> None:
+        """Have an event written soon."""
+        self._events.append((time.time(), event))
+        if not self._called:
+            self._call()
+
+    def _call(self) -> None:
+        self._called = True
+        self._writer.put(_Taking(self))
+
+    async def written(self, note: Note, *, durable: bool = False) -> None:
         """Have a note written now, behind all others; raises JournalError where it cannot be."""
         await outcome(self._writer.submit(_Taking(self, note), durable=durable))
 
-    def take(self) -> list[Note]:
-        """All notes that wait."""
-        # First this: whoever adds a note now calls again, and one that was added before is among those taken.
+    def take(self) -> tuple[list[Note], list[Noted]]:
+        """All notes and events that wait."""
+        # First this: whoever adds one now calls again, and one that was added before is among those taken. An event
+        # is added before the notes of what it tells, and is taken after them: none of these is kept without it.
         self._called = False
-        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+        waiting, events = self._waiting, self._events
+        notes = [waiting.popleft() for _ in range(len(waiting))]
+        return notes, [events.popleft() for _ in range(len(events))]
 
 
 class _Taking:
@@ -141,20 +175,18 @@ class _Taking:
 
     __slots__ = ("_last", "_notes", "_taken")
 
-    def __init__(self, notes: Notes, last: Callable[[Batch], None] | None = None) -> None:
+    def __init__(self, notes: Notes, last: Note | None = None) -> None:
         self._notes = notes
         self._last = last
-        self._taken: list[Note] | None = None
+        self._taken: tuple[list[Note], list[Noted]] | None = None
 
     def __call__(self, db: sqlite3.Connection) -> None:
         if self._taken is None:
             self._taken = self._notes.take()
+        notes, events = self._taken
         batch = Batch(db, self._notes.run, self._notes.session)
-        for note in self._taken:
-            if isinstance(note, tuple):
-                batch.events.append(note)
-            else:
-                note(batch)
+        for note in notes:
+            note(batch)
         if self._last is not None:
             self._last(batch)
-        batch.finish()
+        batch.finish(events)

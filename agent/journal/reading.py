@@ -173,7 +173,7 @@ def calls(db: sqlite3.Connection, run_id: str) -> list[CallInfo]:
 def generations(db: sqlite3.Connection, run_id: str) -> list[Generation]:
     """See ``Journal.generations``."""
     rows = db.execute(
-        "SELECT number, prompt_tokens, seed, sampling, max_tokens, ids, texts, stop FROM generation WHERE run=? "
+        "SELECT number, prompt_tokens, seed, max_tokens, ids, texts, stop FROM generation WHERE run=? "
         "ORDER BY number",
         (run_id,),
     )
@@ -182,11 +182,10 @@ def generations(db: sqlite3.Connection, run_id: str) -> list[Generation]:
             number=row[0],
             prompt_tokens=row[1],
             seed=row[2],
-            sampling=None if row[3] is None else json.loads(row[3]),
-            max_tokens=row[4],
-            ids=tuple(unpacked_tokens(row[5])),
-            texts=tuple(json.loads(row[6])),
-            stop=row[7],
+            max_tokens=row[3],
+            ids=tuple(unpacked_tokens(row[4])),
+            texts=tuple(json.loads(row[5])),
+            stop=row[6],
         )
         for row in rows
     ]

@@ -1,35 +1,34 @@
 """Writes one run into a journal while it happens."""
 
 import json
-import random
+import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Final
 
 from pydantic_core import to_json
 
-from arriero.agent.backends import Model, Sampling, Token
-from arriero.agent.backends.base import Constraint
-from arriero.agent.backends.wrapped import Wrapped
-from arriero.agent.conversation import Conversation
+from arriero.agent.backends import Model, Sampling
+from arriero.agent.conversation import Change, Conversation
 from arriero.agent.events import Event, RunFinished, ToolCallFinished
 from arriero.agent.limits import Limits
-from arriero.agent.recorder import JournalError, Recorder
+from arriero.agent.recorder import Generated, JournalError, Recorder
 from arriero.prompts import Message, ToolCall
 from arriero.tools import Effect
 from arriero.tools.threads import in_thread
 
-from .contents import packed_tokens, put, put_messages, utf8
+from .contents import packed_tokens, put, utf8
 from .identity import setup_of, template_hash, versions, weights_of
 from .notes import Batch, Notes, Rows
 from .writer import Writer
 
 _TITLE: Final = 200
-_GENERATIONS: Final = Rows(
-    "INSERT INTO generation (run, number, prompt_tokens, seed, sampling, max_tokens, ids, texts, stop)"
-)
+_GENERATION: Final = "run, number, prompt_tokens, seed, ids, texts, stop"
+_GENERATIONS: Final = Rows(f"INSERT INTO generation ({_GENERATION})")
+_BOUNDED: Final = Rows(f"INSERT INTO generation ({_GENERATION}, max_tokens)")
 _SETTLED: Final = Rows(
     "INSERT INTO call (run, id, step, name, effect, state, arguments, answer, ok, seconds, started, ended)",
     "ON CONFLICT (run, id) DO UPDATE SET state=excluded.state, answer=excluded.answer, ok=excluded.ok, "
@@ -53,17 +52,18 @@ class JournalRecorder(Recorder):
         self._faults = writer.faults
         self._notes = Notes(writer, run_id, conversation.id)
         self._generations = 0
-        self._sampling: Sampling | None = None
         self._calls_of = run_id
         self._begun: dict[str, _Intent] = {}
-        self._answer: Mapping[str, Any] | None = None
+        self._held = False
         self._ended = False
 
-    def listen(self, model: Model) -> Model:
-        return _Heard(model, self)
+    def seeded(self, sampling: Sampling) -> Sampling:
+        if sampling.seed is not None:
+            return sampling
+        # Drawn here, so that the journal knows it and the run can be generated again.
+        return replace(sampling, seed=secrets.randbits(31))
 
     async def begin(self, prompt: str | None, sampling: Sampling, limits: Limits) -> None:
-        self._sampling = sampling
         model, conversation, run_id = self._model, self._conversation, self._run_id
         weights = await in_thread(lambda: weights_of(model), name="arriero-weights")
         settings = json.dumps({"sampling": asdict(sampling), "limits": asdict(limits)})
@@ -105,34 +105,28 @@ class JournalRecorder(Recorder):
         self._calls_of = run_id or self._run_id
 
     def event(self, event: Event) -> None:
-        self._notes.add((time.time(), event))
+        self._notes.event(event)
 
     def keep(self, kind: str, step: int) -> None:
         self._check()
         conversation = self._conversation
         change = conversation.take_change()
-        if not change:
+        if change is None:
             return
-        turns = json.dumps([asdict(turn) for turn in conversation.turns]) if change.rewound else None
-        is_open, now = conversation.open, time.time()
-        stopped: tuple[str, str] | None = None
-        if kind == "results" and self._may_be_begun():
-            fates = conversation.pending.fates if conversation.pending else {}
-            unknown = [call_id for call_id, fate in fates.items() if fate == "unknown"]
-            stopped = self._calls_of, json.dumps(unknown)
+        stopped = self._stopped() if kind == "results" else None
         self._begun.clear()
+        turns = json.dumps([asdict(turn) for turn in conversation.turns]) if change.rewound else None
+        self._notes.add(
+            partial(_note_entry, change, kind, step, conversation.open, turns, time.time(), stopped)
+        )
 
-        def note(batch: Batch) -> None:
-            if stopped is not None:
-                # Of a call that nobody has decided about, it stays unknown what it did.
-                batch.db.execute(
-                    "UPDATE call SET state='stopped' WHERE run=? AND state='intended' "
-                    "AND id NOT IN (SELECT value FROM json_each(?))",
-                    stopped,
-                )
-            batch.entry(change, kind, step, is_open=is_open, turns=turns, now=now)
-
-        self._notes.add(note)
+    def _stopped(self) -> tuple[str, str] | None:
+        """Where a call may have begun that has not ended: its run, and as JSON the calls of which that is known."""
+        if not self._begun and self._calls_of == self._run_id:
+            return None
+        pending = self._conversation.pending
+        fates = pending.fates if pending else {}
+        return self._calls_of, json.dumps([call_id for call_id, fate in fates.items() if fate == "unknown"])
 
     async def intend(self, call: ToolCall, step: int, effect: Effect) -> None:
         self._check()
@@ -189,57 +183,25 @@ class JournalRecorder(Recorder):
 
         self._notes.add(note)
 
-    def held_to(self, answer: Mapping[str, Any]) -> None:
-        """Keep the schema of answers, which is the same throughout a run."""
-        if self._answer is not None:
-            return
-        self._answer, schema = answer, _json(answer).decode()
-
-        def note(batch: Batch) -> None:
-            batch.db.execute(
-                "UPDATE run SET settings=json_set(settings, '$.answer', json(?)) WHERE id=?",
-                (schema, batch.run),
-            )
-
-        self._notes.add(note)
-
-    def heard(self, generated: "_Generated") -> None:
-        """Keep what one call of the model brought."""
+    def heard(self, generated: Generated) -> None:
+        constraint = generated.constraint
+        if constraint is not None and constraint.answer is not None and not self._held:
+            # The schema of answers is the same throughout a run.
+            self._held = True
+            self._notes.add(partial(_note_answer, _json(constraint.answer).decode()))
         self._generations += 1
-        number = self._generations
-        other = None if generated.same_as(self._sampling) else json.dumps(asdict(generated.sampling))
-
-        def note(batch: Batch) -> None:
-            batch.insert(
-                _GENERATIONS,
-                (
-                    batch.run,
-                    number,
-                    generated.prompt_tokens,
-                    generated.sampling.seed,
-                    other,
-                    generated.max_tokens,
-                    packed_tokens(generated.ids),
-                    _json(generated.texts),
-                    generated.stop,
-                ),
-            )
-
-        self._notes.add(note)
-
-    def _may_be_begun(self) -> bool:
-        """Whether a call may have begun and not ended; of an earlier run's that is not known here."""
-        return bool(self._begun) or self._calls_of != self._run_id
+        self._notes.add(partial(_note_generation, self._generations, generated))
 
     async def _written(self, note: Callable[[Batch], None], *, durable: bool = False) -> None:
         await self._notes.written(note, durable=durable)
         self._check()
 
     def _check(self) -> None:
-        if self._writer.faults != self._faults and self._writer.fault is not None:
-            self._faults = self._writer.faults
+        writer = self._writer
+        if writer.faults != self._faults and writer.fault is not None:
+            self._faults = writer.faults
             self._conversation.forget_change()
-            raise self._writer.fault
+            raise writer.fault
 
 
 class _Intent:
@@ -298,8 +260,8 @@ class _Settled:
                 intent.effect,
                 "finished",
                 put(db, _json(intent.call.arguments)),
-                put_messages(db, [self.answer]),
-                finished.ok,
+                batch.messages([self.answer]),
+                int(finished.ok),
                 finished.seconds,
                 intent.started,
                 self.ended,
@@ -313,63 +275,46 @@ class _Settled:
             )
 
 
-class _Generated:
-    """What one call of the model was asked and brought."""
-
-    __slots__ = ("asked", "ids", "max_tokens", "prompt_tokens", "sampling", "stop", "texts")
-
-    def __init__(
-        self, prompt_tokens: int, asked: Sampling, sampling: Sampling, max_tokens: int | None
-    ) -> None:
-        self.prompt_tokens = prompt_tokens
-        self.asked = asked
-        self.sampling = sampling
-        self.max_tokens = max_tokens
-        self.ids: list[int] = []
-        self.texts: list[str] = []
-        self.stop: str | None = None
-
-    def same_as(self, sampling: Sampling | None) -> bool:
-        """Whether it was sampled as ``sampling`` says, but for the seed."""
-        if self.asked is sampling:
-            return True
-        return sampling is not None and replace(sampling, seed=self.sampling.seed) == self.sampling
+def _note_entry(
+    change: Change,
+    kind: str,
+    step: int,
+    is_open: bool,
+    turns: str | None,
+    now: float,
+    stopped: tuple[str, str] | None,
+    batch: Batch,
+) -> None:
+    if stopped is not None:
+        # Of a call that nobody has decided about, it stays unknown what it did.
+        batch.db.execute(
+            "UPDATE call SET state='stopped' WHERE run=? AND state='intended' "
+            "AND id NOT IN (SELECT value FROM json_each(?))",
+            stopped,
+        )
+    batch.entry(change, kind, step, is_open=is_open, turns=turns, now=now)
 
 
-class _Heard(Wrapped):
-    """A model whose tokens are kept; everything else about it is as it was."""
+def _note_answer(schema: str, batch: Batch) -> None:
+    batch.db.execute(
+        "UPDATE run SET settings=json_set(settings, '$.answer', json(?)) WHERE id=?", (schema, batch.run)
+    )
 
-    def __init__(self, model: Model, recorder: JournalRecorder) -> None:
-        super().__init__(model)
-        self._recorder = recorder
-        self._seeds = random.Random()  # noqa: S311 - nobody is to be kept from guessing them
 
-    async def generate(
-        self,
-        tokens: Sequence[int],
-        sampling: Sampling,
-        *,
-        max_tokens: int | None = None,
-        constraint: Constraint | None = None,
-    ) -> AsyncGenerator[Token, None]:
-        asked = sampling
-        if sampling.seed is None:
-            # Drawn here, so that the journal knows it and the run can be generated again.
-            sampling = replace(sampling, seed=self._seeds.getrandbits(31))
-        if constraint is not None and constraint.answer is not None:
-            self._recorder.held_to(constraint.answer)
-        generated = _Generated(len(tokens), asked, sampling, max_tokens)
-        ids, texts = generated.ids, generated.texts
-        stream = self._model.generate(tokens, sampling, max_tokens=max_tokens, constraint=constraint)
-        try:
-            async with aclosing(stream):
-                async for token in stream:
-                    ids.append(token.id)
-                    texts.append(token.text)
-                    generated.stop = token.stop
-                    yield token
-        finally:
-            self._recorder.heard(generated)
+def _note_generation(number: int, generated: Generated, batch: Batch) -> None:
+    row = (
+        batch.run,
+        number,
+        generated.prompt_tokens,
+        generated.seed,
+        bytearray(packed_tokens(generated.ids)),
+        bytearray(_json(generated.texts)),
+        generated.stop,
+    )
+    if generated.max_tokens is None:
+        batch.insert(_GENERATIONS, row)
+    else:
+        batch.insert(_BOUNDED, (*row, generated.max_tokens))
 
 
 def _json(value: Any) -> bytes:

@@ -76,14 +76,13 @@ class CallInfo:
 class Generation:
     """What one call of the model brought: token ids, their texts, and the stop token's name.
 
-    ``prompt_tokens`` is how long the transcript was before it; ``sampling`` is set where it differed from the
-    run's in more than the seed.
+    ``prompt_tokens`` is how long the transcript was before it; ``seed`` is its own, all else about the sampling is
+    the run's.
     """
 
     number: int
     prompt_tokens: int
     seed: int | None
-    sampling: dict[str, Any] | None
     max_tokens: int | None
     ids: tuple[int, ...]
     texts: tuple[str, ...]

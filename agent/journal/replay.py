@@ -117,8 +117,7 @@ class VerifyingModel(Wrapped):
             self._differs(
                 0, f"a prompt of {recorded.prompt_tokens} tokens", f"a prompt of {len(tokens)} tokens"
             )
-        changed = Sampling(**recorded.sampling) if recorded.sampling else sampling
-        again = replace(changed, seed=recorded.seed)
+        again = replace(sampling, seed=recorded.seed)
         stream = self._model.generate(tokens, again, max_tokens=recorded.max_tokens, constraint=constraint)
         number = 0
         async with aclosing(stream):

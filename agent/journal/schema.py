@@ -46,7 +46,7 @@ CREATE TABLE artifact (
   run TEXT NOT NULL, call TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, mime TEXT NOT NULL,
   content INTEGER NOT NULL, PRIMARY KEY (run, call, number)) WITHOUT ROWID;
 CREATE TABLE generation (
-  run TEXT NOT NULL, number INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, seed INTEGER, sampling TEXT,
+  run TEXT NOT NULL, number INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, seed INTEGER,
   max_tokens INTEGER, ids BLOB NOT NULL, texts BLOB NOT NULL, stop TEXT, PRIMARY KEY (run, number)
 ) WITHOUT ROWID;
 CREATE VIRTUAL TABLE found USING fts5 (text, role UNINDEXED, entry UNINDEXED);

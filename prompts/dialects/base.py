@@ -38,8 +38,7 @@ class Opening:
         return ", ".join(name for name in self.builtin_tools or () if name != "code_interpreter")
 
 
-@dataclass(frozen=True, slots=True)
-class Framed:
+class Framed(NamedTuple):
     """A message as the conversation template writes it; each piece is encoded on its own.
 
     ``tag_at`` is the number of the piece before which ``<|python_tag|>`` stands, None for none.
@@ -96,10 +95,10 @@ class Dialect(ABC):
         answer: bool = True,
     ) -> list[Segment]:
         """Messages that follow a prompt rendered earlier with the same tools."""
-        opening = Opening(
-            tools=None if tools is None else tuple(tools),
-            builtin_tools=None if builtin_tools is None else tuple(builtin_tools),
-        )
+        return self.follow(messages, self.opening(tools, builtin_tools, ""), answer=answer)
+
+    def follow(self, messages: Sequence[Message], opening: Opening, *, answer: bool) -> list[Segment]:
+        """``extend`` for whoever keeps what was said before the first message."""
         return self._write([self.frame(message, opening) for message in messages], begin=False, answer=answer)
 
     def opening(

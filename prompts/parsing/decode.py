@@ -72,7 +72,6 @@ class Catalogue:
 
 # --- JSON ------------------------------------------------------------------------------------------------------
 
-_ARGUMENT_KEYS = ("parameters", "arguments")
 _NAME_KEY = re.compile(r"""["'](?:name|function)["']\s*+:\s*+["'](?P<name>[^"'\\]++)""")
 _ARGUMENTS_KEY = re.compile(
     r"""["'](?:parameters|arguments)["']\s*+:|["']type["']\s*+:\s*+["']function["']"""
@@ -101,8 +100,10 @@ def one_json_call(text: str, tools: Catalogue) -> list[Entry] | None:
 
 
 def _json_entries(value: Any, text: str, tools: Catalogue) -> list[Entry] | None:
-    items = value if isinstance(value, list) else [value]
-    entries = [_json_call(item, text, tools) for item in items]
+    if not isinstance(value, list):
+        only = _json_call(value, text, tools)
+        return None if only is None else [only]
+    entries = [_json_call(item, text, tools) for item in value]
     found = [entry for entry in entries if entry is not None]
     if not found:
         return None
@@ -127,14 +128,13 @@ def _json_call(value: Any, raw: str, tools: Catalogue) -> Entry | None:
     if not isinstance(value, dict):
         return None
     typed = value.get("type") == "function"
-    inner = value.get("function")
-    if isinstance(inner, dict) and "name" not in value:
-        value, typed = inner, True
+    if "name" not in value and isinstance(value.get("function"), dict):
+        value, typed = value["function"], True
     name = value.get("name", value.get("function"))
     if not isinstance(name, str) or not name:
         return None
-    key = next((key for key in _ARGUMENT_KEYS if key in value), None)
-    if key is None:
+    key = "parameters" if "parameters" in value else "arguments"
+    if key not in value:
         bare = tools.knows(name) and value.keys() <= {"name", "type", "id", "function"}
         return tools.call(name, {}, CallSyntax.JSON, raw) if typed or bare else None
     arguments = _object(value[key])
@@ -144,6 +144,8 @@ def _json_call(value: Any, raw: str, tools: Catalogue) -> Entry | None:
 
 
 def _object(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, dict):
+        return value
     if isinstance(value, str):
         for read in (json_value, literal):
             try:

@@ -1,4 +1,7 @@
-"""What the call parser reports, in the order in which it is found."""
+"""What the call parser reports, in the order in which it is found.
+
+These are made for every token; frozen, they would cost twice as much to make.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,14 +18,14 @@ class CallSyntax(StrEnum):
     PYTHONIC = "pythonic"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TextDelta:
     """Text that is no part of a call."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallOpened:
     """A call has begun; a ``CallDone`` or a ``Malformed`` follows. ``name`` is None while it is not yet known."""
 
@@ -31,7 +34,7 @@ class CallOpened:
     name: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ArgumentsDelta:
     """A piece of the raw text in which the arguments of call ``index`` are written."""
 
@@ -39,7 +42,7 @@ class ArgumentsDelta:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallDone:
     """A complete call; ``raw`` is its text on the wire, ``arguments`` are coerced by the tool's schema."""
 
@@ -50,7 +53,7 @@ class CallDone:
     raw: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Malformed:
     """Text that was meant as a call and cannot be run as one; ``reason`` is fit to be told to the model."""
 

@@ -49,8 +49,7 @@ class Grammar:
             text, self._first = "".join(self._first), None
             if last and (found := self._one_call(text)):
                 self.ended = True
-                self._emit(found)
-                return self._events
+                return found
         elif self._in_prose and not last and text and not _STOP.search(text):
             self._in.pass_over(text)
             self._tail = (self._tail + text[-TAIL:])[-TAIL:]
@@ -81,8 +80,18 @@ class Grammar:
             self._closes = bool(brace)
         return not self._closes or not piece.strip("}")
 
-    def _one_call(self, text: str) -> list[Entry] | None:
-        return one_json_call(text, self._tools) if text[-1:] == "}" and _CALL_HEAD.match(text) else None
+    def _one_call(self, text: str) -> list[ParseEvent] | None:
+        """The events of a message that is one JSON call and nothing else; None where it is not."""
+        found = one_json_call(text, self._tools) if text[-1:] == "}" and _CALL_HEAD.match(text) else None
+        if found and isinstance(call := found[0], Call):
+            return [
+                CallOpened(0, call.syntax, call.name),
+                ArgumentsDelta(0, call.raw),
+                CallDone(0, call.name, call.arguments, call.syntax, call.raw),
+            ]
+        if found:
+            self._emit(found)
+        return self._events or None
 
     # --- what goes out -----------------------------------------------------------------------------------------
 

@@ -109,7 +109,10 @@ def json_value(text: str) -> Any:
     Half of a surrogate pair is refused too: what holds one cannot be written as UTF-8 later.
     """
     try:
-        value = _JSON.decode(text)
+        # ``decode`` looks for space around the document, which is seldom there.
+        value, end = _JSON.raw_decode(text) if text[:1] == "{" else (None, -1)
+        if end != len(text):
+            value = _JSON.decode(text)
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except LiteralError:

@@ -53,7 +53,7 @@ class Quick:
         self.clock: list[float] = []
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
-        return [1] * sum(len(segment.text) // 4 + 1 for segment in segments)
+        return [1] * (12 * len(segments))
 
     async def generate(
         self, tokens: Sequence[int], sampling: Sampling, **_: Any

@@ -3,6 +3,9 @@
 from typing import Any
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from arriero.agent import Agent
 from arriero.agent.backends import ScriptedModel
@@ -71,3 +74,45 @@ def test_a_call_with_null_for_what_may_be_left_out_runs_with_the_default() -> No
     with Agent(ScriptedModel([text, "Done.<|eot_id|>"]), tools=[find]) as agent:
         assert agent.run_sync("Find").stop_reason == "final"
     assert found == [("Rome", "today")]
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=3),
+    st.lists(st.integers(), max_size=1),
+)
+KINDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(
+            ["string", "integer", "number", "boolean", "null", "array", ["string", "null"]]
+        ),
+        "description": st.text(max_size=3),
+        "default": VALUES,
+        "enum": st.just(["x", 1]),
+        "minimum": st.just(3),
+        "maxLength": st.just(1),
+    },
+)
+SCHEMAS = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["object", "string"]),
+        "properties": st.dictionaries(NAMES, KINDS, max_size=3),
+        "required": st.lists(NAMES, max_size=3),
+        "additionalProperties": st.booleans(),
+        "minProperties": st.just(2),
+    },
+)
+
+
+@drawn(SCHEMAS, st.dictionaries(NAMES, VALUES, max_size=3))
+def test_arguments_pass_exactly_where_the_schema_lets_them(
+    schema: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    passed = argument_error(ToolSpec(name="f", parameters=schema), arguments) is None
+    assert passed == Draft202012Validator(schema).is_valid(arguments)
