@@ -104,6 +104,8 @@ class Context:
             reason = llama_lib.recent_problems() or "out of memory?"
             raise ModelError(f"no context of {sequences} x {length} tokens can be made: {reason}")
         self._memory = lib.llama_get_memory(self.pointer)
+        self._vocabulary = (lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model)),)
+        self._seen: dict[int, Any] = {}
         self.length: int = lib.llama_n_ctx_seq(self.pointer)
         self.rows = 0
         self._make_batch()
@@ -145,11 +147,16 @@ class Context:
         llama_lib.release_log(expected=code == ABORTED)
         return code
 
-    def logits(self, row: int, size: int) -> Any:
-        """The ``size`` logits of a row of the last batch, as a numpy view that the next decode overwrites."""
-        import numpy as np
+    def logits(self, row: int) -> Any:
+        """The logits of a row of the last batch, as a numpy vector that the next decode overwrites."""
+        found = self._lib.llama_get_logits_ith(self.pointer, row)
+        address = ctypes.addressof(found.contents)
+        vector = self._seen.get(address)
+        if vector is None:  # making a vector of an address takes longer than finding the largest logit
+            import numpy as np
 
-        return np.ctypeslib.as_array(self._lib.llama_get_logits_ith(self.pointer, row), shape=(size,))
+            vector = self._seen[address] = np.ctypeslib.as_array(found, shape=self._vocabulary)
+        return vector
 
     def truncate(self, sequence: int, length: int) -> bool:
         """Forget what the sequence holds from position ``length`` on; False if the model cannot do that."""

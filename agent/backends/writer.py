@@ -46,7 +46,7 @@ class Writer:
         generation.slot = seat.slot
         generation.pending = self._checked(generation.prompt[seat.matched :])
         generation.carried = seat.carried
-        sampler = make_sampler(self._lib, generation.sampling, self._vocab.size)
+        sampler = make_sampler(self._lib, generation.sampling)
         guide = generation.guide
         generation.sampler = GuidedSampler(sampler, guide, self._vocab.size) if guide else sampler
         generation.decoder = TextDecoder(self._vocab)
@@ -102,7 +102,7 @@ class Writer:
             return False
         wanted = generation.sampling.logprobs
         try:
-            token = generation.sampler.sample(self._memory.context.pointer, row)
+            token = generation.sampler.sample(self._memory.context, row)
             # What must come next is known before it is computed: it goes into the same decode.
             forced = generation.guide.forced() if generation.guide and wanted is None else []
         except ModelError as error:
@@ -144,6 +144,6 @@ class Writer:
     ) -> tuple[float | None, tuple[TopToken, ...]]:
         if wanted is None:
             return None, ()
-        found = log_probabilities(self._memory.context.logits(row, self._vocab.size), token, wanted)
+        found = log_probabilities(self._memory.context.logits(row), token, wanted)
         text = self._vocab.text
         return found.chosen, tuple(TopToken(one, text(one), logprob) for one, logprob in found.top)

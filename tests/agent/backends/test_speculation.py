@@ -93,7 +93,7 @@ class Curve:
         self.now += self._cost(self._rows)
         return 0
 
-    def logits(self, row: int, size: int) -> None:
+    def logits(self, row: int) -> None:
         pass
 
     def truncate(self, sequence: int, length: int) -> bool:
