@@ -142,9 +142,14 @@ class Context:
         """Compute the batch, empty it, and return llama_decode's code (0 is success)."""
         self._batch.n_tokens = self.rows
         self.rows = 0
-        llama_lib.hold_log()
         code: int = self._lib.llama_decode(self.pointer, self._batch)
-        llama_lib.release_log(expected=code == ABORTED)
+        return code
+
+    def decode_one(self, sequence: int, token: int, position: int) -> int:
+        """``add`` of one token and ``decode`` in one; its logits are row 0."""
+        self._tokens[0], self._positions[0], self._owners[0], self._outputs[0] = token, position, sequence, 1
+        self._batch.n_tokens = 1
+        code: int = self._lib.llama_decode(self.pointer, self._batch)
         return code
 
     def logits(self, row: int) -> Any:

@@ -2,13 +2,24 @@
 
 import asyncio
 from collections import deque
+from typing import Generic, Protocol, TypeVar
 
-from .base import ModelError, Token
+from .base import ModelError
 
 PACE = 0.016  # seconds, a picture of a screen: waking a task for each token of a fast model costs more than the token
 
 
-class Mailbox:
+class Ending(Protocol):
+    """What may be the last of its kind."""
+
+    @property
+    def stop(self) -> str | None: ...
+
+
+T = TypeVar("T", bound=Ending)
+
+
+class Mailbox(Generic[T]):
     """Made on the event loop; ``put`` is for any one thread, ``get`` for one task.
 
     A token that the task waits for wakes it at once, and so does the last one. Where tokens come faster than one in
@@ -18,22 +29,22 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: deque[Token | ModelError | None] = deque()
+        self._items: deque[T | ModelError | None] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._called_for = False
         self._fast = False
         self._woken = float("-inf")
 
-    def put(self, item: Token | ModelError | None) -> None:
+    def put(self, item: T | ModelError | None) -> None:
         """Add a token, or what ended them: None or an error."""
         self._items.append(item)
-        if self._called_for or not isinstance(item, Token) or item.stop is not None:
+        if self._called_for or item is None or isinstance(item, ModelError) or item.stop is not None:
             self._called_for = False
             self._loop.call_soon_threadsafe(self._wake)
         elif self._loop.is_closed():
             raise RuntimeError("Event loop is closed")
 
-    async def get(self) -> Token | ModelError | None:
+    async def get(self) -> T | ModelError | None:
         """The next item, as soon as there is one."""
         while not self._items:
             await self._wait()

@@ -74,7 +74,9 @@ def test_fast_tokens_wake_nobody_and_none_waits_for_those_that_follow() -> None:
             await asyncio.sleep(0)
             mailbox.put(Token(index, ""))  # and none after it
             assert (await asyncio.wait_for(waiting, 5)) == Token(index, "")
-        assert loop.wakes < before + 50  # a machine that stands still in between makes it wait as for a slow model
+        assert (
+            loop.wakes < before + 50
+        )  # a machine that stands still in between makes it wait as for a slow model
 
     with asyncio.Runner(loop_factory=Counted) as runner:
         runner.run(main())
