@@ -66,12 +66,14 @@ def write_tiny_gguf(
     control_type: int = CONTROL_TYPE,
     weights: bool = True,
     metadata: Mapping[str, Any] | None = None,
+    tensors: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a model of two layers to ``path`` and return it."""
+    """Write a model of two layers to ``path`` and return it; ``tensors`` come on top of its weights."""
     plain, merges = vocabulary()
+    made = _weights(len(plain), len(plain) + len(control), successors, seed) if weights else {}
     return write_llama(
         path,
-        _weights(len(plain), len(plain) + len(control), successors, seed) if weights else {},
+        made | dict(tensors or {}),
         plain=plain,
         merges=merges,
         control=control,
