@@ -143,6 +143,31 @@ except ModelError as error:
     assert "there is not even memory to read its header" in out
 
 
+def test_no_memory_for_the_weights(tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"]) -> None:
+    path = write_tiny_gguf(tmp_path / "large.gguf", inner=40_000)  # 120 MB
+    code = """
+import resource, sys
+from arriero.agent.backends import ModelError
+from arriero.agent.backends.gguf import GGUFInfo
+from arriero.agent.backends.llama_cpp import LlamaCppModel
+LlamaCppModel(sys.argv[1], n_threads=1).engine.close()  # all that is not its weights is there now
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (60 << 20), -1))
+try:
+    LlamaCppModel(sys.argv[2], n_threads=1)
+except ModelError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+print(LlamaCppModel(sys.argv[1], n_threads=1).context_length)
+"""
+    tiny = write_tiny_gguf(tmp_path / "tiny.gguf")
+    out, _ = start(code, str(tiny), str(path)).communicate(timeout=60)
+    said, length = out.splitlines()
+    assert f"{path}: llama.cpp cannot load it: " in said
+    assert "its weights take 0.1 GiB of memory: a smaller quantisation or a smaller model may fit" in said
+    assert length == "8192"  # and the process goes on
+
+
 def test_no_memory_to_load_is_survived_by_isolation(
     tiny: Path, start: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
