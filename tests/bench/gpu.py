@@ -17,7 +17,8 @@ more than the cost of one, and how long a cancel takes. Without ``--model`` it h
 3.1 8B where there is a GPU, else a tiny one.
 
 ``holds`` is false when reading or writing is slower than 0.98 of llama-bench, or a cancel takes more than 150 ms;
-``not_done`` says in words what could not be run, and what is not done is not held.
+``not_done`` says in words what could not be run, and what is not done is not held. Wall time is worth something only
+on a machine with nothing else to do.
 """
 
 import argparse

@@ -90,9 +90,7 @@ class HTTPModel:
 
     @property
     def constrains(self) -> bool:
-        """False: no server can hold to the form of calls and leave prose free. A JSON schema for the answer is
-        sent when there are no tools.
-        """
+        """False: the form of calls is not sent to servers. A JSON schema for the answer is, when there are no tools."""
         return False
 
     @property

@@ -23,9 +23,12 @@ from ..tiny_gguf import token_id
 PROGRAM = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
 pytestmark = pytest.mark.skipif(
     PROGRAM is None,
-    reason="no llama-server here; to build one: git clone https://github.com/ggml-org/llama.cpp && cd llama.cpp && "
-    "cmake -B build -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF && "
-    "cmake --build build --target llama-server, then set LLAMA_SERVER",
+    reason="no llama-server here; to build one, of the llama.cpp that arriero uses, with cmake and a C++ compiler: "
+    "pip download --no-deps --no-binary llama-cpp-python llama-cpp-python==0.3.36 && "
+    "tar xzf llama_cpp_python-0.3.36.tar.gz && "
+    "cmake -S llama_cpp_python-0.3.36/vendor/llama.cpp -B build -DCMAKE_BUILD_TYPE=Release -DLLAMA_OPENSSL=OFF "
+    "-DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF && cmake --build build -j2 --target llama-server && "
+    "export LLAMA_SERVER=$PWD/build/bin/llama-server",
 )
 GREEDY = Sampling(temperature=0)
 
