@@ -90,7 +90,7 @@ class HTTPModel:
 
     @property
     def constrains(self) -> bool:
-        """False: the form of calls is not sent to servers. A JSON schema for the answer is, when there are no tools."""
+        """False: servers are not told the form of calls, and a schema of the answer only when there are no tools."""
         return False
 
     @property
