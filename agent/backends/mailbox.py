@@ -47,27 +47,31 @@ class Mailbox(Generic[T]):
     async def get(self) -> T | ModelError | None:
         """The next item, as soon as there is one."""
         while not self._items:
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            if self._fast:
+                await self._look_soon(self._waiter)
+                continue
+            self._called_for = True
+            if not self._items:  # looked at after the call: what is put from now on wakes
+                await self._waiter
+            now = self._loop.time()
+            self._woken, self._fast = now, now - self._woken < PACE
         return self._items.popleft()
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        if self._fast:
-            timer = self._loop.call_at(self._woken + PACE, self._wake)
-            try:
-                await self._waiter
-            finally:
-                timer.cancel()
-            if self._items:
-                self._woken = self._loop.time()
-            else:
-                self._fast = False
-            return
-        self._called_for = True
-        if not self._items:  # looked at after the call: what is put from now on wakes
-            await self._waiter
+    async def _look_soon(self, waiter: "asyncio.Future[None]") -> None:
+        timer = self._loop.call_at(self._woken + PACE, self._wake)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            timer.cancel()
+            raise
         now = self._loop.time()
-        self._woken, self._fast = now, now - self._woken < PACE
+        if now < timer.when():  # the last item came first
+            timer.cancel()
+        if self._items:
+            self._woken = now
+        else:
+            self._fast = False
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
