@@ -8,11 +8,11 @@ conversations round-robin (what a lock around it gives) and one after the other.
 prompt cache, once with a stream for each slot and once unified; only its own time counts, not that of who asks it.
 The wait for a first token counts from the end of the conversation's turn before.
 
-``holds`` is false when round-robin at N = 8 costs less than 1.5 of arriero, when one after the other costs less than
-1.0 of it, when the better llama-server costs less than 1.2 of it (less than 2.1 with 3 turns in the shape of Llama 3.2
-1B, of whose time reading is a larger part), or when a conversation has not half of its tokens by the time that another
-one has all. By default the model is tiny and there are 3 turns; ``--full`` takes 174 million weights, 3 and 8 turns, and
-many minutes; ``--shape``, ``--model``, ``--counts`` and ``--turns`` take others.
+``holds`` is false when round-robin at N = 8 costs less than 1.5 of arriero, when one after the other costs less
+than 1.0 of it, when the better llama-server costs less than 1.2 of it (2.1 with 3 turns in the shape of Llama 3.2 1B,
+of whose time reading is a larger part), or when a conversation has not half of its tokens by the time that another
+one has all. By default the model is tiny and there are 3 turns; ``--full`` takes 174 million weights, 3 and 8 turns,
+and many minutes; ``--shape``, ``--model``, ``--counts`` and ``--turns`` take others.
 """
 
 import argparse
