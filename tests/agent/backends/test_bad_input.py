@@ -3,14 +3,18 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import arriero
+from arriero.agent import Agent, RunResult
 from arriero.agent.backends import Constraint, ContextOverflow, Model, ModelError, Sampling, Token
 from arriero.agent.backends.llama_cpp import LlamaCppModel
+from arriero.agent.backends.wrapped import Wrapped
+from arriero.agent.models import bundled_model
 from arriero.prompts import Segment, ToolSpec
 from arriero.prompts.parser import parse
 
@@ -78,6 +82,42 @@ def test_the_context_ends_inside_a_call(tiny: Path) -> None:
     assert not parse(written, (spec,)).calls  # what is not complete is never run
     assert len(generate(model, [1] * 60, 3)) == 3
     model.engine.close()
+
+
+class Noting(Wrapped):
+    """Notes how long the prompts are that pass."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.lengths: list[int] = []
+
+    async def generate(
+        self, tokens: Sequence[int], sampling: Sampling, **options: Any
+    ) -> AsyncGenerator[Token, None]:
+        self.lengths.append(len(tokens))
+        async for token in self._model.generate(tokens, sampling, **options):
+            yield token
+
+
+@pytest.mark.parametrize("room", [1, 6, 10])
+def test_a_run_whose_context_ends_inside_a_call_runs_nothing(room: int) -> None:
+    ran: list[str] = []
+
+    def count_stock(item: str) -> int:
+        """Count the stock."""
+        ran.append(item)
+        return 3
+
+    def ask(n_ctx: int | None) -> tuple[RunResult[str], Noting]:
+        model = Noting(LlamaCppModel(bundled_model(), n_threads=1, n_ctx=n_ctx))
+        with Agent(model, tools=[count_stock], sampling=GREEDY) as agent:
+            return agent.run_sync("Count the stock with item Chisel"), model
+
+    whole, model = ask(None)
+    assert (whole.stop_reason, ran) == ("final", ["Chisel"])
+    assert model.lengths[1] - model.lengths[0] > 12  # the call alone is longer than the room below
+    cut, _ = ask(model.lengths[0] + room)
+    assert (cut.stop_reason, ran) == ("max_tokens", ["Chisel"])
 
 
 PROGRAM = """
