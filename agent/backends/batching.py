@@ -30,11 +30,12 @@ class Batcher:
         """Rows for all running generations: first those that write, then prompts, fairly."""
         if self._one_at_a_time:
             return self._one(running)
+        if len(running) == 1 and not running[0].prefilling:
+            alone = running[0]
+            return [self._add(alone, min(BATCH, len(alone.pending)), self._guess(alone))]
         writing = [one for one in running if not one.prefilling]
         reading = [one for one in running if one.prefilling]
         share = BATCH // max(1, len(writing))
-        if len(writing) == 1 and not reading:
-            return [self._add(writing[0], min(share, len(writing[0].pending)), self._guess(writing[0]))]
         parts = [self._add(one, min(share, len(one.pending))) for one in writing]
         budget = min(SHARED_CHUNK, BATCH - sum(part.count for part in parts)) if parts else BATCH
         for index, one in enumerate(reading):

@@ -104,6 +104,8 @@ class Context:
             reason = llama_lib.recent_problems() or "out of memory?"
             raise ModelError(f"no context of {sequences} x {length} tokens can be made: {reason}")
         self._memory = lib.llama_get_memory(self.pointer)
+        self._vocabulary = (lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model)),)
+        self._seen: dict[int, Any] = {}
         self.length: int = lib.llama_n_ctx_seq(self.pointer)
         self.rows = 0
         self._make_batch()
@@ -140,16 +142,26 @@ class Context:
         """Compute the batch, empty it, and return llama_decode's code (0 is success)."""
         self._batch.n_tokens = self.rows
         self.rows = 0
-        llama_lib.hold_log()
         code: int = self._lib.llama_decode(self.pointer, self._batch)
-        llama_lib.release_log(expected=code == ABORTED)
         return code
 
-    def logits(self, row: int, size: int) -> Any:
-        """The ``size`` logits of a row of the last batch, as a numpy view that the next decode overwrites."""
-        import numpy as np
+    def decode_one(self, sequence: int, token: int, position: int) -> int:
+        """``add`` of one token and ``decode`` in one; its logits are row 0."""
+        self._tokens[0], self._positions[0], self._owners[0], self._outputs[0] = token, position, sequence, 1
+        self._batch.n_tokens = 1
+        code: int = self._lib.llama_decode(self.pointer, self._batch)
+        return code
 
-        return np.ctypeslib.as_array(self._lib.llama_get_logits_ith(self.pointer, row), shape=(size,))
+    def logits(self, row: int) -> Any:
+        """The logits of a row of the last batch, as a numpy vector that the next decode overwrites."""
+        found = self._lib.llama_get_logits_ith(self.pointer, row)
+        address = ctypes.addressof(found.contents)
+        vector = self._seen.get(address)
+        if vector is None:  # making a vector of an address takes longer than finding the largest logit
+            import numpy as np
+
+            vector = self._seen[address] = np.ctypeslib.as_array(found, shape=self._vocabulary)
+        return vector
 
     def truncate(self, sequence: int, length: int) -> bool:
         """Forget what the sequence holds from position ``length`` on; False if the model cannot do that."""

@@ -161,11 +161,14 @@ def _gib(size: int) -> str:
     return f"{size / (1 << 30):.1f} GiB"
 
 
-def build_command(platform: str = sys.platform, nvidia: Path = NVIDIA) -> str:
-    """The command that builds llama.cpp for the GPU that this machine seems to have."""
+def build_command(platform: str = sys.platform, nvidia: Path = NVIDIA, programs: str | None = None) -> str:
+    """The command that builds llama.cpp for the GPU that this machine seems to have.
+
+    ``programs`` are the folders in which NVIDIA's are looked for; by default those of PATH.
+    """
     if platform == "darwin":
         flag = "-DGGML_METAL=on"
-    elif nvidia.exists() or shutil.which("nvidia-smi"):
+    elif nvidia.exists() or shutil.which("nvidia-smi", path=programs):
         flag = "-DGGML_CUDA=on"
     else:
         flag = "-DGGML_VULKAN=on"
@@ -175,9 +178,9 @@ def build_command(platform: str = sys.platform, nvidia: Path = NVIDIA) -> str:
     )
 
 
-def describe_devices() -> tuple[str, ...]:
+def describe_devices(lib: Any = None) -> tuple[str, ...]:
     """Lines for people: what the build can use, and how to build it for a GPU. Raises ModelError."""
-    lib = llama_lib.load()
+    lib = lib or llama_lib.load()
     devices = find_devices(lib)
     lines = [
         f"{device.name} ({device.description}): {_gib(device.free)} of {_gib(device.total)} free"

@@ -2,15 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from .base import ModelError, Sampling, Token
+from .base import ModelError, Sampling, TopToken
 from .grammar.guide import Guide
 from .sampler import Sampler
 from .slots import Slot
 from .speculation import Drafter
-from .vocab import TextDecoder
 
-Delivery = Callable[[Token | ModelError | None], None]
+
+class Written(NamedTuple):
+    """A token as the engine delivers it: what text it adds is worked out by who reads it, several at a time.
+
+    ``last`` is set on the one behind which nothing more comes; the rest is as in Token.
+    """
+
+    id: int
+    stop: str | None = None
+    last: bool = False
+    logprob: float | None = None
+    top: tuple[TopToken, ...] = ()
+
+
+Delivery = Callable[[Written | ModelError | None], None]
 
 
 @dataclass(slots=True)
@@ -61,14 +75,13 @@ class Generation:
     turn: int = 0
     produced: int = 0
     sampler: Sampler | None = None
-    decoder: TextDecoder | None = None
     drafter: Drafter | None = None
 
     @property
     def prefilling(self) -> bool:
         return self.produced == 0
 
-    def hand(self, item: Token | ModelError | None) -> None:
+    def hand(self, item: Written | ModelError | None) -> None:
         """Deliver, unless nobody waits any more; a receiver that is gone cancels."""
         if self.cancelled:
             return

@@ -134,7 +134,8 @@ class IsolatedModel:
         constraint: Constraint | None = None,
     ) -> AsyncGenerator[Token, None]:
         """As LlamaCppModel.generate. Raises ContextOverflow, and ModelError also when the child has ended."""
-        number, mailbox = next(self._numbers), Mailbox()
+        number = next(self._numbers)
+        mailbox: Mailbox[Token] = Mailbox()
 
         def receive(message: dict[str, Any]) -> None:
             if "token" in message:

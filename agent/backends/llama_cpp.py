@@ -14,12 +14,13 @@ from .base import Constraint, ModelError, Sampling, Token
 from .devices import Placement
 from .dialect import dialect_of
 from .engine import Engine
-from .generation import EngineStats
+from .generation import EngineStats, Written
 from .gguf import GGUFInfo
 from .grammar import Grammars, Guide, available
 from .mailbox import Mailbox
 from .settings import PARKED_BYTES, CacheType, EngineSettings, Numa
 from .threads import usable_cpus
+from .vocab import TextDecoder
 
 DEFAULT_CONTEXT = 32_768  # tokens; memory is taken only as conversations grow
 
@@ -142,13 +143,15 @@ class LlamaCppModel:
         if max_tokens is not None and max_tokens < 1:
             return
         guide = await self._guide(constraint) if constraint and self.constrains else None
-        mailbox = Mailbox()
+        mailbox: Mailbox[Written] = Mailbox()
         generation = self.engine.submit(
             tokens, self._seeded(sampling), mailbox.put, max_tokens=max_tokens, guide=guide
         )
+        text = TextDecoder(self.engine.vocab)
         try:
-            while isinstance(item := await mailbox.get(), Token):
-                yield item
+            while isinstance(item := await mailbox.get(), Written):
+                added = text.feed(item.id, last=item.last)
+                yield Token(item.id, added, item.stop, item.logprob, item.top)
                 if item.stop:
                     return
         finally:
@@ -161,7 +164,7 @@ class LlamaCppModel:
 
         Cancelling the task stops the work. Raises ContextOverflow and ModelError.
         """
-        mailbox = Mailbox()
+        mailbox: Mailbox[Written] = Mailbox()
         generation = self.engine.submit(tokens, Sampling(temperature=0), mailbox.put, max_tokens=0)
         try:
             item = await mailbox.get()

@@ -1,12 +1,16 @@
 """Loads the weights of a model, telling how far it is."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
 from . import llama_lib
 from .base import ModelError
 from .gguf import GGUFInfo
+
+# What C++, the system, ggml and its devices say when there is none left.
+_NO_MEMORY = re.compile(r"bad_alloc|allocat|memory", re.IGNORECASE)
 
 
 class Loading:
@@ -28,13 +32,12 @@ class Loading:
         model = lib.llama_model_load_from_file(os.fsencode(info.path), params)
         if model:
             return model
-        reason = "loading was stopped" if self._stopped else llama_lib.recent_problems() or "out of memory?"
-        advice = (
-            f"; with fewer than {gpu_layers} layers on the GPU it may fit (n_gpu_layers)"
-            if gpu_layers
-            else ""
+        if self._stopped:
+            raise ModelError(f"{info.path}: llama.cpp cannot load it: loading was stopped")
+        reason = llama_lib.recent_problems() or "out of memory?"
+        raise ModelError(
+            f"{info.path}: llama.cpp cannot load it: {reason}{_advice(reason, info, gpu_layers)}"
         )
-        raise ModelError(f"{info.path}: llama.cpp cannot load it: {reason}{'' if self._stopped else advice}")
 
     def _tell(self, fraction: float, _data: object) -> bool:
         try:
@@ -44,3 +47,14 @@ class Loading:
             llama_lib.LOGGER.exception("on_progress failed; loading is stopped")
             self._stopped = True
         return not self._stopped
+
+
+def _advice(reason: str, info: GGUFInfo, gpu_layers: int) -> str:
+    if gpu_layers:
+        return f"; with fewer than {gpu_layers} layers on the GPU it may fit (n_gpu_layers)"
+    if _NO_MEMORY.search(reason):
+        return (
+            f"; its weights take {info.size / (1 << 30):.1f} GiB of memory: a smaller quantisation or a smaller "
+            "model may fit (arriero models list)"
+        )
+    return ""

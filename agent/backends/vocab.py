@@ -30,6 +30,7 @@ class Vocab:
         self._lock = threading.Lock()
         self._pieces: dict[int, bytes] = {}
         self._stops: dict[int, str | None] = {}
+        self._whole: dict[int, str | None] = {}
         self._ids = {token: index for index, token in enumerate(info.tokens) if _NAME.fullmatch(token)}
         self._guarded = frozenset(self._ids.values())
         self.size: int = lib.llama_vocab_n_tokens(pointer)
@@ -102,6 +103,14 @@ class Vocab:
         """The token by itself as text; bytes that are no whole character become U+FFFD."""
         return self.piece(token).decode("utf-8", "replace")
 
+    def whole(self, token: int) -> str | None:
+        """The token as text if it is plain and made of whole characters, else None."""
+        try:
+            return self._whole[token]
+        except KeyError:
+            found = self._whole[token] = self._read_whole(token)
+            return found
+
     def stop_kind(self, token: int) -> str | None:
         """``eot``, ``eom`` or ``eos`` for a token that ends a message, else None."""
         if token not in self._stops:
@@ -128,6 +137,12 @@ class Vocab:
         if count < 0:
             raise ModelError(f"llama.cpp cannot tokenise a text of {len(data)} bytes")
         return buffer[:count]
+
+    def _read_whole(self, token: int) -> str | None:
+        try:
+            return None if self.is_named(token) else self.piece(token).decode()
+        except UnicodeDecodeError:
+            return None
 
     def _read_stop_kind(self, token: int) -> str | None:
         if token == self.special_ids.get(EOT):
@@ -178,10 +193,16 @@ class TextDecoder:
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = False
 
     def feed(self, token: int, *, last: bool = False) -> str:
         """What ``token`` adds; ``last`` also gives out what was held back."""
+        if not self._held and (text := self._vocab.whole(token)) is not None:
+            return text
         piece = self._vocab.piece(token)
         if self._vocab.is_named(token):  # a name is whole, and ends any character before it
-            return self._decoder.decode(b"", final=True) + piece.decode("utf-8", "replace")
-        return self._decoder.decode(piece, final=last)
+            text = self._decoder.decode(b"", final=True) + piece.decode("utf-8", "replace")
+        else:
+            text = self._decoder.decode(piece, final=last)
+        self._held = bool(self._decoder.getstate()[0])
+        return text

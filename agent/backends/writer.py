@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from .base import ModelError, Token, TopToken
-from .generation import EngineStats, Generation, Part
+from .base import ModelError, TopToken
+from .generation import EngineStats, Generation, Part, Written
 from .logprobs import log_probabilities
 from .memory import Memory, Seat
 from .sampler import GuidedSampler, make_sampler
 from .slots import PIECE, Slot
 from .speculation import Drafter
-from .vocab import TextDecoder, Vocab
+from .vocab import Vocab
 
 Finish = Callable[[Generation, ModelError | None], None]
 
@@ -46,10 +46,9 @@ class Writer:
         generation.slot = seat.slot
         generation.pending = self._checked(generation.prompt[seat.matched :])
         generation.carried = seat.carried
-        sampler = make_sampler(self._lib, generation.sampling, self._vocab.size)
+        sampler = make_sampler(self._lib, generation.sampling)
         guide = generation.guide
         generation.sampler = GuidedSampler(sampler, guide, self._vocab.size) if guide else sampler
-        generation.decoder = TextDecoder(self._vocab)
         if self._guesses:
             generation.drafter = Drafter(generation.prompt)
 
@@ -94,6 +93,12 @@ class Writer:
             if generation.drafter:
                 generation.drafter.judge(len(part.guesses), right)
 
+    def go_on(self, generation: Generation, slot: Slot) -> bool:
+        """The same for one that writes alone and has decoded its only pending token; False if it has ended."""
+        slot.tokens.append(generation.pending.pop())
+        self._stats.decoded_tokens += 1
+        return not generation.cancelled and self._sample(generation, slot, 0)
+
     def _sample(self, generation: Generation, slot: Slot, row: int) -> bool:
         """Choose a token from a row's logits, and write it; False if the generation has ended."""
         assert generation.sampler is not None
@@ -102,7 +107,7 @@ class Writer:
             return False
         wanted = generation.sampling.logprobs
         try:
-            token = generation.sampler.sample(self._memory.context.pointer, row)
+            token = generation.sampler.sample(self._memory.context, row)
             # What must come next is known before it is computed: it goes into the same decode.
             forced = generation.guide.forced() if generation.guide and wanted is None else []
         except ModelError as error:
@@ -125,7 +130,6 @@ class Writer:
         top: tuple[TopToken, ...] = (),
     ) -> bool:
         """Append one token; False if it is the last one."""
-        assert generation.decoder is not None
         generation.produced += 1
         generation.pending.append(token)
         if generation.drafter:
@@ -133,17 +137,17 @@ class Writer:
         stop = self._vocab.stop_kind(token)
         length = len(slot.tokens) + len(generation.pending)
         full = length > self._length or generation.produced == generation.max_tokens
-        text = generation.decoder.feed(token, last=full or stop is not None)
-        generation.hand(Token(token, text, stop, logprob, top))
-        if stop or full:
+        last = full or stop is not None
+        generation.hand(Written(token, stop, last, logprob, top))
+        if last:
             self._finish(generation, None)
-        return not (stop or full)
+        return not last
 
     def _logprobs(
         self, wanted: int | None, row: int, token: int
     ) -> tuple[float | None, tuple[TopToken, ...]]:
         if wanted is None:
             return None, ()
-        found = log_probabilities(self._memory.context.logits(row, self._vocab.size), token, wanted)
+        found = log_probabilities(self._memory.context.logits(row), token, wanted)
         text = self._vocab.text
         return found.chosen, tuple(TopToken(one, text(one), logprob) for one, logprob in found.top)

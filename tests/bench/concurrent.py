@@ -1,6 +1,6 @@
 """Several conversations at once on one model; see ``conversations.py``, which does the work.
 
-Run it as ``python tests/bench/concurrent.py [--full] [--model FILE]``.
+Run it as ``python tests/bench/concurrent.py [--full] [--shape SHAPE] [--server PROGRAM]``.
 """
 
 import os

@@ -90,9 +90,7 @@ class HTTPModel:
 
     @property
     def constrains(self) -> bool:
-        """False: no server can hold to the form of calls and leave prose free. A JSON schema for the answer is
-        sent when there are no tools.
-        """
+        """False: servers are not told the form of calls, and a schema of the answer only when there are no tools."""
         return False
 
     @property

@@ -3,14 +3,18 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import arriero
+from arriero.agent import Agent, RunResult
 from arriero.agent.backends import Constraint, ContextOverflow, Model, ModelError, Sampling, Token
 from arriero.agent.backends.llama_cpp import LlamaCppModel
+from arriero.agent.backends.wrapped import Wrapped
+from arriero.agent.models import bundled_model
 from arriero.prompts import Segment, ToolSpec
 from arriero.prompts.parser import parse
 
@@ -80,6 +84,42 @@ def test_the_context_ends_inside_a_call(tiny: Path) -> None:
     model.engine.close()
 
 
+class Noting(Wrapped):
+    """Notes how long the prompts are that pass."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.lengths: list[int] = []
+
+    async def generate(
+        self, tokens: Sequence[int], sampling: Sampling, **options: Any
+    ) -> AsyncGenerator[Token, None]:
+        self.lengths.append(len(tokens))
+        async for token in self._model.generate(tokens, sampling, **options):
+            yield token
+
+
+@pytest.mark.parametrize("room", [1, 6, 10])
+def test_a_run_whose_context_ends_inside_a_call_runs_nothing(room: int) -> None:
+    ran: list[str] = []
+
+    def count_stock(item: str) -> int:
+        """Count the stock."""
+        ran.append(item)
+        return 3
+
+    def ask(n_ctx: int | None) -> tuple[RunResult[str], Noting]:
+        model = Noting(LlamaCppModel(bundled_model(), n_threads=1, n_ctx=n_ctx))
+        with Agent(model, tools=[count_stock], sampling=GREEDY) as agent:
+            return agent.run_sync("Count the stock with item Chisel"), model
+
+    whole, model = ask(None)
+    assert (whole.stop_reason, ran) == ("final", ["Chisel"])
+    assert model.lengths[1] - model.lengths[0] > 12  # the call alone is longer than the room below
+    cut, _ = ask(model.lengths[0] + room)
+    assert (cut.stop_reason, ran) == ("max_tokens", ["Chisel"])
+
+
 PROGRAM = """
 import asyncio, sys
 from arriero.agent.backends import Sampling
@@ -141,6 +181,31 @@ except ModelError as error:
 """
     out, _ = start(code, str(tiny)).communicate(timeout=60)
     assert "there is not even memory to read its header" in out
+
+
+def test_no_memory_for_the_weights(tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"]) -> None:
+    path = write_tiny_gguf(tmp_path / "large.gguf", inner=40_000)  # 120 MB
+    code = """
+import resource, sys
+from arriero.agent.backends import ModelError
+from arriero.agent.backends.gguf import GGUFInfo
+from arriero.agent.backends.llama_cpp import LlamaCppModel
+LlamaCppModel(sys.argv[1], n_threads=1).engine.close()  # all that is not its weights is there now
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (60 << 20), -1))
+try:
+    LlamaCppModel(sys.argv[2], n_threads=1)
+except ModelError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+print(LlamaCppModel(sys.argv[1], n_threads=1).context_length)
+"""
+    tiny = write_tiny_gguf(tmp_path / "tiny.gguf")
+    out, _ = start(code, str(tiny), str(path)).communicate(timeout=60)
+    said, length = out.splitlines()
+    assert f"{path}: llama.cpp cannot load it: " in said
+    assert "its weights take 0.1 GiB of memory: a smaller quantisation or a smaller model may fit" in said
+    assert length == "8192"  # and the process goes on
 
 
 def test_no_memory_to_load_is_survived_by_isolation(

@@ -41,6 +41,16 @@ def test_alone_and_in_company(make: Callable[..., Engine]) -> None:
     assert logprobs(make(sequences=2), PROMPTS[::-1], 20)[::-1] == alone
 
 
+def test_company_changes_little_otherwise(make: Callable[..., Engine]) -> None:
+    alone = [logprobs(make(), [prompt], 1)[0] for prompt in PROMPTS]
+    together = logprobs(make(deterministic=False, sequences=3), PROMPTS, 1)
+    for [(token, one)], [(other_token, other)] in zip(alone, together, strict=True):
+        assert token == other_token
+        assert one is not None
+        assert other is not None
+        assert abs(one - other) < 1e-4  # not equal to the bit: measured 1e-6
+
+
 def test_whatever_was_known_before(make: Callable[..., Engine]) -> None:
     prompt = PROMPTS[2]
     fresh = logprobs(make(), [prompt], 10)

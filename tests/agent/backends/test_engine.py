@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arriero.agent.backends import ContextOverflow, ModelError, Sampling, Token
+from arriero.agent.backends import ContextOverflow, ModelError, Sampling
 from arriero.agent.backends.engine import Engine
-from arriero.agent.backends.generation import Generation
+from arriero.agent.backends.generation import Generation, Written
 from arriero.agent.backends.gguf import GGUFInfo
 from arriero.agent.backends.settings import EngineSettings
 from arriero.agent.backends.slots import Slot, choose, common_prefix
@@ -31,16 +31,16 @@ class Sink:
     """Collects what an engine delivers."""
 
     def __init__(self) -> None:
-        self.items: queue.Queue[Token | ModelError | None] = queue.Queue()
+        self.items: queue.Queue[Written | ModelError | None] = queue.Queue()
 
-    def next(self) -> Token:
+    def next(self) -> Written:
         item = self.items.get(timeout=20)
-        assert isinstance(item, Token), item
+        assert isinstance(item, Written), item
         return item
 
-    def all(self) -> list[Token]:
+    def all(self) -> list[Written]:
         tokens = []
-        while isinstance(item := self.items.get(timeout=20), Token):
+        while isinstance(item := self.items.get(timeout=20), Written):
             tokens.append(item)
             if item.stop:
                 return tokens
@@ -284,8 +284,8 @@ def test_a_receiver_that_fails_ends_the_engine_with_an_error(
     engine = make(scripted)
     sink = Sink()
 
-    def broken(item: Token | ModelError | None) -> None:
-        if isinstance(item, Token):
+    def broken(item: Written | ModelError | None) -> None:
+        if isinstance(item, Written):
             raise KeyError("x")
         sink.items.put(item)
 

@@ -1,5 +1,7 @@
 """Guesses that are computed ahead: where they come from, when they pay, and that they change nothing."""
 
+import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -93,7 +95,7 @@ class Curve:
         self.now += self._cost(self._rows)
         return 0
 
-    def logits(self, row: int, size: int) -> None:
+    def logits(self, row: int) -> None:
         pass
 
     def truncate(self, sequence: int, length: int) -> bool:
@@ -136,6 +138,21 @@ def test_a_guess_is_what_followed_the_same_three_tokens_last_time(tokens: list[i
         else:
             cycle = tokens[starts[-1] : end]
             assert guess == (cycle * 4)[:4]
+
+
+def test_looking_back_costs_the_same_in_a_long_text() -> None:
+    numbers = random.Random(0)
+
+    def cost(length: int) -> float:
+        drafter = Drafter([numbers.randrange(100) for _ in range(length)])
+        begun = time.thread_time()
+        for token in range(2000):
+            drafter.add(token % 100)
+            drafter.guess(15)
+        return time.thread_time() - begun
+
+    short, long = (min(cost(length) for _ in range(5)) for length in (1_000, 100_000))
+    assert long < 10 * short  # reading the text again would be 100 times as much
 
 
 def test_useless_guesses_lead_to_pauses() -> None:

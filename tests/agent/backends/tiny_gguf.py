@@ -65,17 +65,21 @@ def write_tiny_gguf(
     control: tuple[str, ...] = CONTROL,
     control_type: int = CONTROL_TYPE,
     weights: bool = True,
+    inner: int = INNER,
     metadata: Mapping[str, Any] | None = None,
+    tensors: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a model of two layers to ``path`` and return it."""
+    """Write a model of two layers to ``path`` and return it; ``tensors`` come on top of its weights."""
     plain, merges = vocabulary()
+    made = _weights(len(plain), len(plain) + len(control), successors, seed, inner) if weights else {}
     return write_llama(
         path,
-        _weights(len(plain), len(plain) + len(control), successors, seed) if weights else {},
+        made | dict(tensors or {}),
         plain=plain,
         merges=merges,
         control=control,
         control_type=control_type,
+        shape=Shape(inner=inner),
         context_length=context_length,
         metadata=metadata,
     )
@@ -142,7 +146,9 @@ def _write_vocabulary(
         writer.add_eos_token_id(len(plain) + control.index("<|eot_id|>"))
 
 
-def _weights(n_plain: int, n_tokens: int, successors: Mapping[int, int] | None, seed: int) -> dict[str, Any]:
+def _weights(
+    n_plain: int, n_tokens: int, successors: Mapping[int, int] | None, seed: int, inner: int
+) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     embedding = rng.standard_normal((n_tokens, WIDTH))
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
@@ -160,8 +166,8 @@ def _weights(n_plain: int, n_tokens: int, successors: Mapping[int, int] | None, 
     kv_width = WIDTH // HEADS * KV_HEADS
     shapes = {
         "attn_q": (WIDTH, WIDTH), "attn_k": (kv_width, WIDTH), "attn_v": (kv_width, WIDTH),
-        "attn_output": (WIDTH, WIDTH), "ffn_gate": (INNER, WIDTH), "ffn_up": (INNER, WIDTH),
-        "ffn_down": (WIDTH, INNER),
+        "attn_output": (WIDTH, WIDTH), "ffn_gate": (inner, WIDTH), "ffn_up": (inner, WIDTH),
+        "ffn_down": (WIDTH, inner),
     }  # fmt: skip
     for layer in range(LAYERS):
         weights[f"blk.{layer}.attn_norm.weight"] = np.ones(WIDTH)

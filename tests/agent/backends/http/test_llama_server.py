@@ -1,6 +1,7 @@
 """A real llama-server, where one is installed: set LLAMA_SERVER, or have it on the path."""
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -8,41 +9,59 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from arriero.agent.backends import Constraint, ContextOverflow, Sampling, Token
+from arriero.agent import Agent
+from arriero.agent.backends import Constraint, ContextOverflow, ModelError, Sampling, Token
+from arriero.agent.backends.dialect import dialect_of
+from arriero.agent.backends.gguf import GGUFInfo
 from arriero.agent.backends.http import HTTPModel
 from arriero.agent.backends.vocab import Vocab
+from arriero.agent.models import bundled_model
 from arriero.prompts import Segment
+from arriero.tools._http import Retry
 
 from ..tiny_gguf import token_id
 
 PROGRAM = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
 pytestmark = pytest.mark.skipif(
     PROGRAM is None,
-    reason="no llama-server here; to build one: git clone https://github.com/ggml-org/llama.cpp && cd llama.cpp && "
-    "cmake -B build -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF && "
-    "cmake --build build --target llama-server, then set LLAMA_SERVER",
+    reason="no llama-server here; to build one, of the llama.cpp that arriero uses, with cmake and a C++ compiler: "
+    "pip download --no-deps --no-binary llama-cpp-python llama-cpp-python==0.3.36 && "
+    "tar xzf llama_cpp_python-0.3.36.tar.gz && "
+    "cmake -S llama_cpp_python-0.3.36/vendor/llama.cpp -B build -DCMAKE_BUILD_TYPE=Release -DLLAMA_OPENSSL=OFF "
+    "-DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF && cmake --build build -j2 --target llama-server && "
+    "export LLAMA_SERVER=$PWD/build/bin/llama-server",
 )
 GREEDY = Sampling(temperature=0)
 
 
-@pytest.fixture(scope="module")
-def url(scripted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def serving(
+    model: Path, folder: Path, context: int = 2048
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """A server with two slots, and its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
-    command = [str(PROGRAM), "-m", str(scripted), "-c", "2048", "-np", "2", "-t", "1", "--port", str(port)]
+    log = folder / "log"
+    room = ("-c", str(context), "-np", "2", "-t", "1")
+    command = [str(PROGRAM), "-m", str(model), *room, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as server:
         try:
             address = f"http://127.0.0.1:{port}"
             _wait(address, server, log)
-            yield address
+            yield address, server
         finally:
-            server.terminate()
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def url(scripted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(scripted, tmp_path_factory.mktemp("server")) as (address, _):
+        yield address
 
 
 def _wait(address: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -134,3 +153,62 @@ def test_leaving_stops_the_server(url: str, scripted: Path) -> None:
     model = HTTPModel(url, vocab=scripted)
     for _ in range(4):  # both slots are free again
         assert generate(model, [ord("a")])[-1].stop == "eot"
+
+
+def test_a_conversation_is_not_read_again(url: str, scripted: Path) -> None:
+    """Two of them take turns: each keeps its slot, and the server says how little it read."""
+    model = HTTPModel(url, vocab=scripted)
+    talks = [[ord("q")] * 300, [ord("r")] * 300]
+    for talk in talks * 2:
+        talk += [ord("a")]
+        talk += [token.id for token in generate(model, talk)]
+    with urllib.request.urlopen(f"{url}/slots", timeout=5) as answer:
+        slots = json.load(answer)
+    assert all(slot["n_prompt_tokens"] >= 304 for slot in slots)
+    assert all(slot["n_prompt_tokens_processed"] <= 8 for slot in slots)
+
+
+def test_conversations_at_once(url: str, scripted: Path) -> None:
+    async def run() -> list[list[Token]]:
+        model = HTTPModel(url, vocab=scripted)
+
+        async def write(start: str) -> list[Token]:
+            return [token async for token in model.generate([ord(start)], GREEDY)]
+
+        return await asyncio.gather(*(write(start) for start in "acdaca"))
+
+    for tokens, start in zip(asyncio.run(run()), "acdaca", strict=True):
+        assert tokens[-1].stop == {"a": "eot", "c": "eom", "d": "eos"}[start]
+
+
+def test_a_server_that_is_killed_in_the_middle(scripted: Path, tmp_path: Path) -> None:
+    with serving(scripted, tmp_path) as (address, server):
+        model = HTTPModel(address, vocab=scripted, retry=Retry(attempts=2, base=0.0))
+
+        async def run() -> int:
+            count = 0
+            async with aclosing(model.generate([ord("z")], GREEDY)) as tokens:
+                async for _ in tokens:
+                    count += 1
+                    if count == 5:
+                        server.kill()
+            return count
+
+        with pytest.raises(
+            ModelError, match=r"cannot reach 127\.0\.0\.1.*after \d+ tokens; what had arrived"
+        ):
+            asyncio.run(run())
+
+
+def test_an_agent_uses_a_tool(tmp_path: Path) -> None:
+    def count_stock(item: str) -> int:
+        """Count the stock."""
+        return {"Hammer": 12, "Chisel": 3}.get(item, 0)
+
+    bundled = bundled_model()
+    with serving(bundled, tmp_path, context=8192) as (address, _):
+        model = HTTPModel(address, vocab=bundled, dialect=dialect_of(GGUFInfo.read(bundled)).name)
+        with Agent(model, tools=[count_stock], sampling=GREEDY) as agent:
+            result = agent.run_sync("Count the stock with item Chisel")
+    assert "3" in result.output
+    assert [call.name for message in result.messages for call in message.tool_calls] == ["count_stock"]
