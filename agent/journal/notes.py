@@ -58,12 +58,12 @@ class Batch:
 
     def messages(self, messages: Iterable[Message]) -> Content:
         """Keep messages; the answer of a call is told twice, of the call and of the conversation."""
-        parts = []
+        written, parts = self._written, []
         for message in messages:
-            part = self._written.get(id(message))
-            if part is None:
-                part = self._written[id(message)] = message_json(message)
-            parts.append(part)
+            # Both are among the notes that are being written, so that no other object can have the id meanwhile.
+            if id(message) not in written:
+                written[id(message)] = message_json(message)
+            parts.append(written[id(message)])
         return put(self.db, b"[%b]" % b",".join(parts))
 
     def entry(
