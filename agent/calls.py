@@ -12,7 +12,7 @@ from arriero.tools import ApprovalRequired, Artifact, Tool, ToolContext, ToolRes
 from arriero.tools._results import whole_text
 from arriero.tools.arguments import argument_error, given
 
-from .approval import Answer, ApprovalRules, Objection, Refused, answer_of
+from .approval import Answer, ApprovalRules, Decided, Edited, Objection, Refused, answer_of
 from .approval import Approve as Approve
 from .cancellation import CancellationToken, Waits
 from .events import ArtifactRef
@@ -97,16 +97,24 @@ class Service:
     recorder: Recorder = field(default_factory=Recorder)
     step: int = 0
     budget: Budget | None = None
-    decisions: Mapping[str, bool] = field(default_factory=dict)
+    decisions: Mapping[str, Decided] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
 
 
 async def serve(
-    call: ToolCall, service: Service, *, refused: str | None = None, objection: Objection | None = None
-) -> AsyncGenerator[tuple[str, str] | Served, None]:
+    call: ToolCall,
+    service: Service,
+    *,
+    refused: str | None = None,
+    objection: Objection | None = None,
+    edited: bool = False,
+) -> AsyncGenerator[tuple[str, str] | Served | Edited, None]:
     """Run one call: pieces of its output as ``(stream, text)`` while it runs, then one Served. Never raises
     for a tool's fault; RunCancelled passes through after the tool was told to stop. ``refused`` is
     what the model reads where the call must not run, ``objection`` what a screen wants to have decided before.
+
+    Edited, and nothing else, where a person wants other arguments: the call is then to be checked, screened and
+    served anew, as ``edited``, which is approved thereby.
     """
     if refused is not None:
         yield Served(call, ToolResult(refused, error=True))
@@ -114,13 +122,21 @@ async def serve(
     tool, started = service.tools[call.name], time.monotonic()
     arguments = given(tool.spec, call.arguments)
     context = ToolContext(
-        call.id, deps=service.deps, tool_name=call.name, conversation_id=service.conversation_id
+        call.id,
+        deps=service.deps,
+        tool_name=call.name,
+        conversation_id=service.conversation_id,
+        approved=edited,
     )
     with Waits(service.cancel) as waits:
-        needed, served = _needed(call, tool, service, objection)
+        needed, served = _needed(call, tool, service, objection, edited=edited)
         while served is None:
             if needed is not None:
-                served = await _undecided(call, service, waits, needed)
+                decided = await _undecided(call, service, waits, needed)
+                if isinstance(decided, Edited):
+                    yield decided
+                    return
+                served = decided
                 context, needed = replace(context, approved=context.approved or needed.approval), None
                 continue
             await waits.on(service.recorder.intend(call, service.step, tool.effect))
@@ -150,22 +166,26 @@ class _Needed(NamedTuple):
 
 
 def _needed(
-    call: ToolCall, tool: Tool, service: Service, objection: Objection | None
+    call: ToolCall, tool: Tool, service: Service, objection: Objection | None, *, edited: bool
 ) -> tuple[_Needed | None, Served | None]:
     """What the call needs before it runs, None if it needs nothing; what came of it if that cannot be told."""
     try:
-        asks = _asks(call, tool, service)
+        asks = _asks(call, tool, service, edited=edited)
     except Exception as error:
         return None, Served(call, told(error))
+    unknown = _is_unknown(call, service) and not edited
     if asks or objection is not None:
-        return _Needed(objection.reason if objection else "", asks, objection), None
-    return _Needed(_UNKNOWN_WHY) if _is_unknown(call, service) else None, None
+        why = objection.reason if objection else _UNKNOWN_WHY if unknown else ""
+        return _Needed(why, asks, objection), None
+    return _Needed(_UNKNOWN_WHY) if unknown else None, None
 
 
-def _asks(call: ToolCall, tool: Tool, service: Service) -> bool:
+def _asks(call: ToolCall, tool: Tool, service: Service, *, edited: bool) -> bool:
     said = None
     if isinstance(service.approve, ApprovalRules):
         said = service.approve.decide(call.name, call.arguments)
+    if edited:
+        return said == "deny"  # the person has agreed to the call as it is now; what a rule forbids stays so
     return said in ("deny", "ask") or (said is None and tool.needs_approval(call.arguments))
 
 
@@ -173,8 +193,10 @@ def _is_unknown(call: ToolCall, service: Service) -> bool:
     return call.id in service.unknown and service.tools[call.name].effect == "once"
 
 
-async def _undecided(call: ToolCall, service: Service, waits: Waits, needed: _Needed) -> Served | None:
-    """Have the call approved; None if it may run."""
+async def _undecided(
+    call: ToolCall, service: Service, waits: Waits, needed: _Needed
+) -> Served | Edited | None:
+    """Have the call approved; None if it may run, Edited if it shall with other arguments."""
     unknown = _is_unknown(call, service)
     # In a task of its own, since the user's function need not listen to being cancelled.
     asking = asyncio.create_task(_decision(call, service, needed, unknown=unknown))
@@ -190,7 +212,7 @@ async def _undecided(call: ToolCall, service: Service, waits: Waits, needed: _Ne
         text = f"{call.name} was not run: asking for approval failed: {type(error).__name__}: {error}"
         return Served(call, ToolResult(f"Error: {text}", error=True))
     if decision:
-        return None
+        return decision if isinstance(decision, Edited) else None
     if decision is None:
         if not unknown:
             await service.recorder.suspend(call, service.step, service.tools[call.name].effect)
@@ -206,13 +228,21 @@ async def _decision(call: ToolCall, service: Service, needed: _Needed, *, unknow
     if isinstance(approve, ApprovalRules) and approve.decide(call.name, call.arguments) == "deny":
         return False
     if call.id in service.decisions:
-        return service.decisions[call.id]
+        return _plain(service.decisions[call.id], call)
     if approve is None or unknown:
         # Whoever lets such calls run in general has not said that this one may happen twice.
         return None
     BUDGET.set(service.budget)
-    approved = await answer_of(approve, call.name, dict(call.arguments)) if needed.approval else True
-    return await needed.objection.put_to(approve) if approved and needed.objection else approved
+    approved: Answer = True
+    if needed.approval:
+        approved = _plain(await answer_of(approve, call.name, dict(call.arguments)), call)
+    if not approved or isinstance(approved, Edited) or needed.objection is None:
+        return approved
+    return await needed.objection.put_to(approve)
+
+
+def _plain(answer: Answer, call: ToolCall) -> Answer:
+    return True if isinstance(answer, Edited) and answer.leaves(call) else answer
 
 
 def _shortened(served: Served, service: Service) -> ToolResult:

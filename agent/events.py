@@ -78,6 +78,15 @@ class ToolCallStarted(_Event):
     arguments: dict[str, Any]
 
 
+class ToolCallEdited(_Event):
+    """A person has changed a call before it ran: ``arguments`` take the place of those it was started with."""
+
+    type: Literal["tool_call_edited"] = "tool_call_edited"
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+
+
 class ToolOutputDelta(_Event):
     """Output of a tool that is still running."""
 
@@ -190,6 +199,7 @@ Event = Annotated[
     | TextDelta
     | ToolCallDelta
     | ToolCallStarted
+    | ToolCallEdited
     | ToolOutputDelta
     | ToolCallFinished
     | GuardrailChecked

@@ -3,10 +3,11 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from arriero.prompts import Message, ToolCall
+from arriero.prompts import Message, ToolCall, coerce_arguments
 from arriero.safety.pipeline import Outcome
 
 from . import events as ev
+from .approval import Edited, edit_note
 from .calls import Served, Service, refusal, serve
 from .endings import Ended
 from .live_output import LiveOutput
@@ -30,6 +31,8 @@ class Serving:
         self._pending = pending
         self._answers = dict(pending.answers) if pending else {}
         self._calls = [call for call in step.calls if call.id not in self._answers]
+        edited = pending.edited if pending else ()
+        self._edited = {call.id: call for call in step.calls if call.id in edited}
         self._begun = ""
         refusals = step.refusals
         self._unfit = (
@@ -68,19 +71,28 @@ class Serving:
                 run.conversation.pending = self._waiting
                 run.recorder.keep("results", step.number)
 
-    async def _one(self, call: ToolCall, screened: Outcome) -> AsyncGenerator[ev.Event, None]:
+    async def _one(
+        self, call: ToolCall, screened: Outcome, *, edited: bool = False
+    ) -> AsyncGenerator[ev.Event, None]:
         """One call: run it as far as the screens let it, show its output, settle what came of it."""
         run = self._run
         refused = run.screening.refusal(call, screened)
-        if refused is None:
+        if refused is None and not edited:
             yield run.event(ev.ToolCallStarted, call_id=call.id, name=call.name, arguments=call.arguments)
         self._begun = call.id
         live = LiveOutput(run.screening.pipeline, call)
         objection = run.screening.objection(call, screened)
         unfit = self._unfit.get(call.id)
         told = refused or (f"Error: {unfit.reason}" if unfit else None)
-        async with aclosing(serve(call, self._service, refused=told, objection=objection)) as pieces:
+        async with aclosing(
+            serve(call, self._service, refused=told, objection=objection, edited=edited)
+        ) as pieces:
             async for piece in pieces:
+                if isinstance(piece, Edited):
+                    async with aclosing(self._anew(call, piece)) as events:
+                        async for event in events:
+                            yield event
+                    return
                 if not isinstance(piece, Served):
                     if text := await live.feed(*piece):
                         yield run.event(ev.ToolOutputDelta, call_id=call.id, stream=piece[0], text=text)
@@ -103,17 +115,42 @@ class Serving:
                     yield self._wait(piece)
                     raise Ended("approval", piece.result.content)
 
+    async def _anew(self, call: ToolCall, edit: Edited) -> AsyncGenerator[ev.Event, None]:
+        """Serve a call with the arguments that a person gave it: they are checked and screened like any others."""
+        run = self._run
+        arguments = coerce_arguments(dict(edit.arguments), run.tools[call.name].spec.parameters)
+        changed = self._edited[call.id] = call.model_copy(update={"arguments": arguments})
+        yield run.event(ev.ToolCallEdited, call_id=call.id, name=call.name, arguments=arguments)
+        self._unfit[call.id] = refusal(changed, run.tools)
+        # It was about the call as it had been: what a screen says of this one has to be decided again.
+        self._service.decisions = {
+            one: said for one, said in self._service.decisions.items() if one != call.id
+        }
+        (outcome,) = await run.screening.calls([changed], run.tools)
+        for checked in run.checked(outcome, call.id):
+            yield checked
+        async with aclosing(self._one(changed, outcome, edited=True)) as events:
+            async for event in events:
+                yield event
+
     def _answered(self) -> list[Message]:
         """An answer to each call, whether it came to its end or not."""
         return [
-            self._answers.get(call.id) or answer_to(call, _STOPPED if call.id == self._begun else UNRUN)
-            for call in self.step.calls
+            self._answers.get(call.id)
+            or answer_to(call, _STOPPED if call.id == self._begun else UNRUN, edited=call.id in self._edited)
+            for call in self._as_edited()
         ]
+
+    def _as_edited(self) -> list[ToolCall]:
+        return [self._edited.get(call.id, call) for call in self.step.calls]
 
     async def _settle(self, served: Served) -> ev.ToolCallFinished:
         """Take down what a call has come to: for the transcript, and for the recorder."""
         run, call = self._run, served.call
-        answer = self._answers[call.id] = run.repeats.answer(served)
+        answer = run.repeats.answer(served)
+        if call.id in self._edited:
+            answer = answer.model_copy(update={"content": f"{edit_note(call)}{answer.content}"})
+        self._answers[call.id] = answer
         finished = run.event(ev.ToolCallFinished, **served.report(answer))
         if not served.undecided:
             tool = run.tools.get(call.name)
@@ -124,7 +161,14 @@ class Serving:
         """Leave the call, and those behind it, for a run that brings the decision."""
         run, step, call = self._run, self.step, served.call
         self._waiting = waiting_at(
-            call, step.calls, self._answers, run.run_id, step.number, self._mark, self._pending
+            call,
+            self._as_edited(),
+            self._answers,
+            run.run_id,
+            step.number,
+            self._mark,
+            self._pending,
+            self._edited,
         )
         return run.event(
             ev.ApprovalRequested,

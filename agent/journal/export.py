@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from arriero.agent.approval import edit_note
 from arriero.prompts import CODE_INTERPRETER, Message, ToolCall
 
 from .journal import Journal
@@ -77,10 +78,13 @@ def _json(journal: Journal, info: SessionInfo) -> str:
 def _notebook(journal: Journal, info: SessionInfo) -> str:
     cells: list[dict[str, Any]] = [_cell("markdown", f"# {_title(info)}")]
     run: dict[str, dict[str, Any]] = {}
+    ran = _ran(journal, info)
     for message in _messages(journal, info):
         if message.role == "ipython":
             if message.tool_call_id in run:
                 cell = run.pop(message.tool_call_id)
+                edited = next((note for note in ran if message.content.startswith(note)), None)
+                cell["source"] = ran[edited] if edited else cell["source"]
                 cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": message.content}]
             else:
                 cells.append(_cell("markdown", f"**{_who(message)}**\n\n{_fenced(message.content)}"))
@@ -108,6 +112,15 @@ FORMS: Final[dict[str, Callable[[Journal, SessionInfo], str]]] = {
     "ipynb": _notebook,
 }
 """Forms of an export, by their usual suffix."""
+
+
+def _ran(journal: Journal, info: SessionInfo) -> dict[str, str]:
+    """Code that has run, by what stands before its result where a person has changed the call to it."""
+    runs = {entry.run_id for entry in journal.entries(info.id)}
+    calls = [ToolCall(name=one.name, arguments=one.arguments) for run in runs for one in journal.calls(run)]
+    return {
+        edit_note(call): code for call in calls for code, language in [_code(call)] if language == "python"
+    }
 
 
 def _cell(kind: str, source: str) -> dict[str, Any]:

@@ -32,8 +32,8 @@ _GENERATIONS: Final = Rows(
 )
 _SETTLED: Final = Rows(
     "INSERT INTO call (run, id, step, name, effect, state, arguments, answer, ok, seconds, started, ended)",
-    "ON CONFLICT (run, id) DO UPDATE SET state=excluded.state, answer=excluded.answer, ok=excluded.ok, "
-    "seconds=excluded.seconds, ended=excluded.ended",
+    "ON CONFLICT (run, id) DO UPDATE SET state=excluded.state, arguments=excluded.arguments, "
+    "answer=excluded.answer, ok=excluded.ok, seconds=excluded.seconds, ended=excluded.ended",
 )
 
 
