@@ -26,8 +26,8 @@ class Batcher:
         """Whether guesses are computed ahead."""
         return self._rows > 1
 
-    def fill(self, running: Sequence[Generation]) -> list[Part]:
-        """Rows for all running generations: first those that write, then prompts, fairly."""
+    def fill(self, running: Sequence[Generation], most: int = BATCH) -> list[Part]:
+        """Rows for all running generations: first those that write, then prompts, fairly, ``most`` of these."""
         if self._one_at_a_time:
             return self._one(running)
         writing = [one for one in running if not one.prefilling]
@@ -36,7 +36,7 @@ class Batcher:
         if len(writing) == 1 and not reading:
             return [self._add(writing[0], min(share, len(writing[0].pending)), self._guess(writing[0]))]
         parts = [self._add(one, min(share, len(one.pending))) for one in writing]
-        budget = min(SHARED_CHUNK, BATCH - sum(part.count for part in parts)) if parts else BATCH
+        budget = min(SHARED_CHUNK, BATCH - sum(part.count for part in parts)) if parts else most
         for index, one in enumerate(reading):
             share = budget // (len(reading) - index)
             if share:

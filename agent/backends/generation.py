@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .base import ModelError, Sampling, Token
+from .base import ModelError, Progress, Sampling, Token
 from .grammar.guide import Guide
 from .sampler import Sampler
 from .slots import Slot
@@ -67,6 +67,12 @@ class Generation:
     @property
     def prefilling(self) -> bool:
         return self.produced == 0
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is; for any thread."""
+        read = 0 if self.slot is None else len(self.prompt) - len(self.pending)
+        return Progress(len(self.prompt) if self.produced else max(0, read), len(self.prompt), self.produced)
 
     def hand(self, item: Token | ModelError | None) -> None:
         """Deliver, unless nobody waits any more; a receiver that is gone cancels."""
