@@ -26,9 +26,14 @@ class Usage(BaseModel):
     decode_seconds: float = 0.0
 
 
+EVENT_FORMAT = 1
+"""The version of the events, which ``--json`` writes as ``v``: it grows when a reader would have to know."""
+
+
 class _Event(BaseModel):
-    # Built when the first of a kind is made: a program that starts needs few of them.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    # Built when the first of a kind is made: a program that starts needs few of them. What a later version adds is
+    # left out when an event is read.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     run_id: str
     seq: int

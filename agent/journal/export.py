@@ -11,9 +11,10 @@ from arriero.prompts import CODE_INTERPRETER, Message, ToolCall
 
 from .journal import Journal
 from .records import SessionInfo
+from .restore import standing
 
 _NAMES: Final = {"user": "User", "assistant": "Assistant", "ipython": "Tool"}
-_CUT: Final = "(cut off)"
+_CUT: Final = "(interrupted)"
 
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -133,11 +134,11 @@ def _all(journal: Journal, info: SessionInfo) -> list[Message]:
 
 
 def _messages(journal: Journal, info: SessionInfo) -> Iterator[Message]:
-    conversation = journal.conversation(info.id)
-    for number, message in enumerate(conversation.messages, 1):
+    for one in standing(journal.entries(info.id)):
+        message = one.message
         if message.role == "system":
             continue
-        if conversation.open and number == len(conversation.messages):
+        if one.cut_off:
             message = message.model_copy(update={"content": f"{message.content} {_CUT}".strip()})
         yield message
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,18 @@ class Entry:
     time: float
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A message of a session, and the number of the first entry that has it there.
+
+    ``cut_off`` says that the model was stopped while it wrote it.
+    """
+
+    number: int
+    message: Message
+    cut_off: bool
+
+
 def chain(db: sqlite3.Connection, head: int | None) -> list[Entry]:
     """The entries that lead to ``head``, oldest first."""
     rows = db.execute(
@@ -62,6 +75,19 @@ def chain(db: sqlite3.Connection, head: int | None) -> list[Entry]:
         )
         for number, row in enumerate(rows.fetchall(), 1)
     ]
+
+
+def standing(entries: Sequence[Entry]) -> list[Standing]:
+    """The messages that were not taken back, in order."""
+    found: list[Standing] = []
+    for entry in entries:
+        before, found = found, found[: entry.same_messages]
+        for message in entry.messages:
+            place = len(found)
+            same = place < len(before) and before[place].message == message
+            cut_off = entry.kind == "step" and entry.open
+            found.append(before[place] if same else Standing(entry.number, message, cut_off))
+    return found
 
 
 def conversation_of(
