@@ -48,6 +48,12 @@ def test_names_of_commands_are_completed(text: str, expected: list[str]) -> None
     assert [completion.text for completion in found] == expected
 
 
+def test_a_space_follows_where_something_may_follow() -> None:
+    completer = EntryCompleter(["undo ", "quit"])
+    found = completer.get_completions(Document("/"), CompleteEvent())
+    assert [completion.text for completion in found] == ["/undo ", "/quit"]
+
+
 def test_what_may_follow_a_command_is_completed() -> None:
     completer = EntryCompleter(("tools",), lambda command: ("on", "off", "python"))
     found = completer.get_completions(Document("/tools off py"), CompleteEvent())
@@ -105,6 +111,8 @@ def test_history_is_private_and_forgets_what_begins_with_a_space(
     editor.read()
     keys.send_text(" secret\r")
     editor.read()
+    keys.send_text(f"\x1b[200~{'secret ' * 1000}\x1b[201~ sum up\r")
+    assert editor.read().endswith(" sum up")
     path = tmp_path / "home" / "history"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "remembered" in path.read_text()
