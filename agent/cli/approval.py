@@ -219,19 +219,25 @@ def _choices(question: _Question) -> str:
 
 
 def _asking(question: _Question, *, whole: bool) -> str:
-    from .panels import call_text, cut, short_name
+    from .panels import cut, short_name, written_call
 
     if not question.by_screen:
-        asked, text = f"may {short_name(question.name)} run?", call_text(question.name, question.arguments)
+        asked, text = f"may {short_name(question.name)} run?", written_call(question.name, question.arguments)
     else:
         found = {name: str(question.arguments.get(name, "")) for name in ("screen", "reason", "text")}
         name = str(question.arguments.get("tool", ""))
         what = f"{short_name(name)} run" if name else "it pass"
         asked, text = f"{found['screen']} objects: {found['reason']}. May {what} all the same?", found["text"]
-    text, left = (text, 0) if whole else cut(text)
-    more = f"\n  +{left} lines, ? shows all" if left else ""
-    indented = "".join(f"\n  {line}" for line in text.split("\n") if text)
-    return f"{asked}{indented}{more}"
+    shown = neutral(text)
+    # Nobody shall agree to what they cannot see.
+    hidden = len(text.replace("\r\n", "\n")) - len(shown)
+    shown, left = (shown, 0) if whole else cut(shown)
+    notes = [
+        *([f"+{left} lines, ? shows all"] if left else []),
+        *([f"and {hidden} characters that cannot be seen"] if hidden else []),
+    ]
+    lines = [line for line in shown.split("\n") if shown.strip("\n")]
+    return "\n  ".join([asked, *lines, *notes])
 
 
 def _why(tool: Tool | None) -> str:

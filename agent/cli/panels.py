@@ -32,11 +32,16 @@ def short_name(tool: str) -> str:
 
 def call_text(name: str, arguments: dict[str, Any]) -> str:
     """What is called, as text: the code, the query, or the arguments as ``name: value`` lines."""
+    return neutral(written_call(name, arguments)).strip("\n")
+
+
+def written_call(name: str, arguments: dict[str, Any]) -> str:
+    """The same as it was written, whatever may be in it."""
     if name == CODE_INTERPRETER:
-        return neutral(str(arguments.get("code", ""))).strip("\n")
+        return str(arguments.get("code", ""))
     if list(arguments) == ["query"]:
-        return neutral(str(arguments["query"]))
-    return neutral("\n".join(f"{key}: {_plain(value)}" for key, value in arguments.items()))
+        return str(arguments["query"])
+    return "\n".join(f"{key}: {_plain(value)}" for key, value in arguments.items())
 
 
 def result_text(name: str, content: str) -> str:

@@ -68,7 +68,8 @@ def _unfinished(session: Session, terminal: Terminal, decisions: Mapping[str, De
         shown = neutral(shown_call(call.name, call.arguments))
         name = session.settings.session
         say_error(
-            f"{shown} waits: arriero sessions resume {name} --again {call.id} runs it, --skip {call.id} does not"
+            f"{shown} waits: arriero sessions resume {name} --again {call.id} runs it, --skip {call.id} does not, "
+            f"--edit {call.id} ARGUMENTS changes it"
         )
     return code
 

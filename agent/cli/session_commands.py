@@ -13,6 +13,7 @@ from .options import CONTEXT, with_options
 from .terminal import neutral
 
 if TYPE_CHECKING:
+    from arriero.agent.approval import Decided, Edited
     from arriero.agent.journal import Journal
 
 _FILE = click.option(
@@ -165,9 +166,21 @@ def rm(session: tuple[str, ...], yes: bool) -> None:
 @click.argument("question", nargs=-1)
 @click.option("--again", multiple=True, metavar="CALL", help="Run this call that was in flight (repeatable).")
 @click.option("--skip", multiple=True, metavar="CALL", help="Do not run this call (repeatable).")
+@click.option(
+    "--edit",
+    multiple=True,
+    nargs=2,
+    metavar="CALL ARGUMENTS",
+    help="Run this call with other arguments, a JSON object (repeatable).",
+)
 @with_options
 def resume(
-    name: str, question: tuple[str, ...], again: tuple[str, ...], skip: tuple[str, ...], **options: Any
+    name: str,
+    question: tuple[str, ...],
+    again: tuple[str, ...],
+    skip: tuple[str, ...],
+    edit: tuple[tuple[str, str], ...],
+    **options: Any,
 ) -> None:
     """Go on with SESSION: first with what a run left unfinished, then with QUESTION or a conversation."""
     from .invocation import finish, settings_of
@@ -175,7 +188,11 @@ def resume(
 
     settings = settings_of({**options, "session": name})
     asked = " ".join(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    decisions = dict.fromkeys(skip, False) | dict.fromkeys(again, True)
+    decisions: dict[str, Decided] = {
+        **dict.fromkeys(skip, False),
+        **dict.fromkeys(again, True),
+        **{call: _edited(arguments) for call, arguments in edit},
+    }
     finish(lambda: go_on(settings, asked, decisions), debug=settings.debug)
 
 
@@ -196,6 +213,18 @@ def replay(run: str, verify: bool, model: str, as_json: bool) -> None:
 
 
 COMMANDS = (sessions, replay)
+
+
+def _edited(text: str) -> "Edited":
+    from arriero.agent.approval import Edited
+
+    try:
+        arguments = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{text!r} is no JSON: {error}", param_hint="--edit") from error
+    if not isinstance(arguments, dict):
+        raise click.BadParameter('arguments are an object, like {"amount": 5}', param_hint="--edit")
+    return Edited(arguments)
 
 
 def _page(journal: "Journal", name: str) -> str:

@@ -8,9 +8,19 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import DummyOutput
 
-from arriero.agent.cli.prompt import Editor, EntryCompleter, Pastes, PrivateHistory, open_history
+from arriero.agent.cli.prompt import (
+    Editor,
+    EntryCompleter,
+    Pastes,
+    PrivateHistory,
+    changed,
+    open_history,
+)
 from arriero.agent.cli.terminal import Terminal
 
 
@@ -33,6 +43,8 @@ def editor(keys: PipeInput, monochrome: Terminal) -> Editor:
         ("one\x1b\rtwo\r", "one\ntwo"),
         ("\x1b[200~one\r\ntwo\nthree\x1b[201~\r", "one\ntwo\nthree"),
         ("thrown away\x03kept\r", "kept"),
+        ('"""one\r/two\r"""\r', '"""one\n/two\n"""'),
+        ('"""one"""\r', '"""one"""'),
     ],
 )
 def test_keys_make_one_entry(typed: str, expected: str, keys: PipeInput, editor: Editor) -> None:
@@ -129,3 +141,33 @@ def test_history_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_history_without_a_place_is_kept_in_memory(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("in the way")
     assert isinstance(open_history(), InMemoryHistory)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("\r", "print(1)"),
+        ("\x7f2)\r", "print(12)"),
+        ("\x1b\rmore\r", "print(1)\nmore"),
+        ("\x1b[200~a\r\nb\x1b[201~\r", "print(1)a\nb"),
+        ("\x03", None),
+        ("\x15\x04", None),  # the line is empty then
+    ],
+)
+def test_a_text_is_changed(typed: str, expected: str | None, keys: PipeInput, monochrome: Terminal) -> None:
+    keys.send_text(typed)
+    assert changed(monochrome, "print(1)", ".py", lambda: True) == expected
+
+
+def test_what_was_typed_before_a_text_was_seen_does_not_change_it(
+    keys: PipeInput, monochrome: Terminal
+) -> None:
+    store_typeahead(keys, [KeyPress("x", "x"), KeyPress(Keys.ControlM, "\r")])
+    keys.send_text("!\r")
+    assert changed(monochrome, "print(1)", ".py", lambda: True) == "print(1)!"
+    assert [key.data for key in get_typeahead(keys)] == ["x", "\r"]
+
+
+def test_a_text_that_is_of_no_use_any_more_is_let_go(keys: PipeInput, monochrome: Terminal) -> None:
+    looks = iter([True, True])
+    assert changed(monochrome, "print(1)", ".py", lambda: next(looks, False)) is None
