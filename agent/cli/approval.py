@@ -228,16 +228,16 @@ def _asking(question: _Question, *, whole: bool) -> str:
         name = str(question.arguments.get("tool", ""))
         what = f"{short_name(name)} run" if name else "it pass"
         asked, text = f"{found['screen']} objects: {found['reason']}. May {what} all the same?", found["text"]
-    shown = neutral(text)
+    seen = neutral(text)
     # Nobody shall agree to what they cannot see.
-    hidden = len(text.replace("\r\n", "\n")) - len(shown)
+    hidden = len(text.replace("\r\n", "\n")) - len(seen)
+    shown = seen.strip("\n")
     shown, left = (shown, 0) if whole else cut(shown)
     notes = [
         *([f"+{left} lines, ? shows all"] if left else []),
         *([f"and {hidden} characters that cannot be seen"] if hidden else []),
     ]
-    lines = [line for line in shown.split("\n") if shown.strip("\n")]
-    return "\n  ".join([asked, *lines, *notes])
+    return "\n  ".join([asked, *(shown.split("\n") if shown else []), *notes])
 
 
 def _why(tool: Tool | None) -> str:

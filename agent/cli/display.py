@@ -43,7 +43,7 @@ class Display:
     ) -> None:
         self.finished: ev.RunFinished | None = None
         self.calls: list[tuple[ev.ToolCallStarted, ev.ToolCallFinished]] = []
-        self.waiting = Waiting(terminal, ask, reading_speed)
+        self.waiting = Waiting(terminal, reading_speed=reading_speed)
         self._sink = sink
         self._terminal = terminal
         self._quiet = quiet
@@ -51,6 +51,7 @@ class Display:
         self._hint = hint
         self._pictures = pictures or Pictures(terminal, {})
         self._status = StatusLine(terminal, quiet=quiet)
+        self.watch(ask)
         self._console: Console | None = None
         self._running: dict[str, ev.ToolCallStarted] = {}
         self._edited: set[str] = set()
@@ -62,6 +63,11 @@ class Display:
         if self._console is None:
             self._console = self._terminal.console()
         return self._console
+
+    def watch(self, ask: Ask) -> None:
+        """Have the model asked how far it is, where there is anybody to tell."""
+        if self._status.on:
+            self.waiting.ask = ask
 
     def handle(self, event: ev.Event | None) -> None:
         """Show one event; None means that time has passed."""
@@ -121,7 +127,7 @@ class Display:
         self._sink.finish()
 
     def _tick(self) -> None:
-        if line := self.waiting.line:
+        if self._status.on and (line := self.waiting.line):
             self._status.show(line)
 
     def _start_call(self, event: ev.ToolCallStarted) -> None:

@@ -40,7 +40,7 @@ def ask(settings: Settings, question: str) -> Exit:
     try:
         with opened(settings, terminal) as session:
             if isinstance(display, Display):
-                display.waiting.ask = session.progress
+                display.watch(session.progress)
             if not settings.quiet and not settings.json:
                 for line in [*session.toolbox.notices, *untold(session.toolbox.hints)]:
                     display.notice(line)

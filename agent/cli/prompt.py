@@ -60,7 +60,6 @@ class Editor:
                 {"bottom-toolbar": "noreverse dim", "bottom-toolbar.text": "noreverse dim"}
             ),
         )
-
         self.meanwhile = TypedAhead(self._session.input, terminal)
 
     def read(self) -> str:

@@ -76,5 +76,5 @@ def _unfinished(session: Session, terminal: Terminal, decisions: Mapping[str, De
 
 def _display(session: Session, terminal: Terminal) -> Display:
     display = plain_display(session.settings, terminal)
-    display.waiting.ask = session.progress
+    display.watch(session.progress)
     return display

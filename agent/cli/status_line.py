@@ -14,16 +14,16 @@ def fit(text: str, cells: int) -> str:
 
 
 class StatusLine:
-    """One line that is written over again; nothing at all off a terminal."""
+    """One line that is written over again; nothing at all off a terminal, where it is not ``on``."""
 
     def __init__(self, terminal: Terminal, *, quiet: bool = False) -> None:
         self._terminal = terminal
-        self._on = terminal.interactive and not quiet
+        self.on = terminal.interactive and not quiet
         self._shown = ""
 
     def show(self, text: str) -> None:
         """Replace the line; longer text is cut at the width."""
-        if not self._on:
+        if not self.on:
             return
         text = fit(text, self._terminal.width - 1)
         if text != self._shown:
@@ -40,7 +40,7 @@ class StatusLine:
 
     def clear(self) -> None:
         """Take the line away."""
-        if self._on and self._shown:
+        if self.on and self._shown:
             self._terminal.stream.write("\r\x1b[2K")
             self._terminal.stream.flush()
             self._shown = ""

@@ -45,6 +45,7 @@ class Waiting:
         """The model reads, then thinks; before its first step it may read ahead."""
         self._new = step.new_tokens if step else 0
         self._first, self._pieces = None, 0
+        self.ask()  # so that the model knows in time that somebody watches
         self._begin(self._thinking)
 
     def for_call(self) -> None:

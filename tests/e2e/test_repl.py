@@ -17,6 +17,7 @@ import pytest
 from arriero.tools.python import Sandbox
 
 PATIENCE = 30.0
+PRODUCT = Path(__file__).parents[2] / "examples" / "tasks" / "product.yaml"
 BOOT = 120.0  # seconds for a kernel to start, on a machine that is busy
 Open = Callable[..., Any]
 
@@ -375,5 +376,43 @@ def test_the_bundled_model_in_a_conversation(window: Open) -> None:
     assert "╭─ python" in text
     one.enter("What is 6 * 7?")
     one.prompt_after("42", BOOT)
+    one.enter(f"/run {PRODUCT} first=12 second=12")
+    text = one.prompt_after("product: ok", BOOT)
+    assert "multiply: ok, 1 calls" in text
+    assert "144" in text
     one.enter("/quit")
     assert one.wait_end() == 0
+
+
+@pytest.mark.skipif(Sandbox.probe().level is None, reason="no level of the sandbox works here")
+def test_code_is_edited_before_it_runs(window: Open, script: Callable[..., str]) -> None:
+    one = window("--ask", "python", "-m", script("<|python_tag|>print(1)\nx = 7<|eom_id|>", "Done."))
+    one.prompt_after("Python runs in a sandbox")
+    one.enter("go")
+    one.wait_for("may python run?")
+    one.wait_for(lambda text: lines_of(text)[-1].strip() == "›")
+    one.enter("e")
+    one.wait_for("Enter takes it")
+    one.child.send("\x1b\rprint(x * 6)\r")
+    text = one.prompt_after("Done.", BOOT)
+    assert "python · as you changed it" in text
+    assert "│ 42" in text
+    one.enter("!x")
+    one.prompt_after("7", BOOT)
+
+
+@pytest.mark.skipif(Sandbox.probe().level is None, reason="no level of the sandbox works here")
+def test_escape_stops_what_runs_and_variables_stay(window: Open, script: Callable[..., str]) -> None:
+    sleep = "<|python_tag|>import time\nx = 5\nprint('ready', flush=True)\ntime.sleep(600)<|eom_id|>"
+    one = window("-m", script(sleep))
+    one.prompt_after("Python runs in a sandbox")
+    one.enter("sleep")
+    one.wait_for(lambda text: re.search(r"● python  \d+\.\ds  ready", text) is not None, BOOT)
+    one.child.send("\x1b")
+    one.prompt_after("interrupted; what was written stays", BOOT)
+    one.enter("!print(x, flush=True); time.sleep(600)")
+    one.wait_for(lambda text: re.search(r"● python  \d+\.\ds  5", text) is not None, BOOT)
+    one.child.send("\x1b")
+    one.wait_for(lambda text: text.rstrip().count("interrupted") == 2 and "ctx" in lines_of(text)[-1])
+    one.enter("!x + 1")
+    one.prompt_after("6", BOOT)
