@@ -11,7 +11,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -69,11 +69,13 @@ class Editor:
     def _bindings(self) -> KeyBindings:
         bindings = _bindings(self._pastes.shown)
 
-        @bindings.add("enter", filter=Condition(lambda: is_open(self._session.default_buffer.text)))
+        in_quotes = Condition(lambda: is_open(self._session.default_buffer.text))
+
+        @bindings.add("enter", filter=in_quotes & ~is_searching)
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
 
-        @bindings.add("c-c")
+        @bindings.add("c-c", filter=~is_searching)
         def _(event: KeyPressEvent) -> None:
             if event.current_buffer.text:
                 event.current_buffer.reset()
@@ -94,7 +96,7 @@ def changed(terminal: Terminal, text: str, suffix: str, wanted: Callable[[], boo
     terminal.stream.flush()
     bindings = _bindings(_with_newlines)
 
-    @bindings.add("c-c")
+    @bindings.add("c-c", filter=~is_searching)
     def _(event: KeyPressEvent) -> None:
         event.app.exit(exception=KeyboardInterrupt)
 
@@ -235,12 +237,12 @@ def _bindings(paste: Callable[[str], str]) -> KeyBindings:
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text(paste(event.data))
 
-    @bindings.add("enter")
+    @bindings.add("enter", filter=~is_searching)
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.validate_and_handle()
 
-    @bindings.add("escape", "enter")
-    @bindings.add("c-j")
+    @bindings.add("escape", "enter", filter=~is_searching)
+    @bindings.add("c-j", filter=~is_searching)
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 

@@ -116,6 +116,23 @@ def test_ctrl_c_and_ctrl_d_on_an_empty_line_are_told_apart(keys: PipeInput, edit
         editor.read()
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("\x12llam\r\r", "about llamas"),
+        ("\x12llam\x03other\r", "other"),
+        ("\x12llam\x07other\r", "other"),
+        ("about l\x1b[A\r", "about llamas"),
+    ],
+)
+def test_earlier_entries_are_searched(typed: str, expected: str, keys: PipeInput, editor: Editor) -> None:
+    for entry in ("about llamas", "about mules"):
+        keys.send_text(f"{entry}\r")
+        editor.read()
+    keys.send_text(typed)
+    assert editor.read() == expected
+
+
 def test_history_is_private_and_forgets_what_begins_with_a_space(
     tmp_path: Path, keys: PipeInput, editor: Editor
 ) -> None:
