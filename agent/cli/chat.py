@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _HINTS: Final = {
-    "max_tokens": "/compact makes room, /params max_tokens=N lets it write more, /clear begins anew",
+    "max_tokens": "/params max_tokens=N lets it write more; /compact and /clear make room",
     "max_steps": "/continue goes on; /params max_steps=N lets it take more steps",
     "approval": "/continue asks again",
 }
@@ -239,16 +239,18 @@ class Chat:
         self.usage = _sum(self.usage, usage)
         if usage.decode_seconds > 0:
             self.speed = usage.output_tokens / usage.decode_seconds
+        used, total = self.context
+        crowded = used >= _CROWDED * total
         if finished.stop_reason == "cancelled":
             self.say("interrupted; what was written stays in the conversation")
         elif finished.stop_reason != "final":
             self.complain(finished.error or f"stopped: {finished.stop_reason.replace('_', ' ')}")
-            if hint := _HINTS.get(finished.stop_reason):
+            hint = _HINTS.get(finished.stop_reason)
+            if hint and not (crowded and finished.stop_reason == "max_tokens"):
                 self.say(hint, "yellow")
             if finished.stop_reason == "error" and FAULTS.path is not None:
                 self.say(f"log: {FAULTS.path}")
-        used, total = self.context
-        if used >= _CROWDED * total:
+        if crowded:
             self.say(
                 f"the context is {used / total:.0%} full: /compact makes room, /clear begins anew, /undo goes back",
                 "yellow",
