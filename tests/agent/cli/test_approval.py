@@ -191,7 +191,7 @@ def test_what_is_shown_steers_no_terminal(approver: Approver) -> None:
     shown = screen_of(approver)
     assert "may pay run?\n  text: line\n  line" in shown
     assert "\n  and 120 characters that cannot be seen\n" in shown
-    assert "+19 lines, ? shows all" in shown
+    assert "+18 lines, ? shows all" in shown
     assert shown.count("  line\n") > 30
     assert "pay: Pay somebody.\nThe tool asks for approval" in shown
     assert "x runs exactly this call from now on unasked, v refuses all calls of this tool" in " ".join(
