@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agent import DEFAULT_INSTRUCTIONS, Agent, ConfigError
-    from .approval import ApprovalRules, Refused
+    from .approval import ApprovalRules, Edited, Refused
     from .cancellation import CancellationToken
     from .context import DropToolOutputs, SummariseTurns
     from .conversation import Conversation
@@ -24,6 +24,7 @@ _HOME = {
     "Conversation": ".conversation",
     "DEFAULT_INSTRUCTIONS": ".agent",
     "DropToolOutputs": ".context",
+    "Edited": ".approval",
     "Journal": ".journal",
     "Limits": ".limits",
     "OutputError": ".output",
@@ -43,6 +44,7 @@ __all__ = [
     "ConfigError",
     "Conversation",
     "DropToolOutputs",
+    "Edited",
     "Journal",
     "Limits",
     "OutputError",

@@ -56,10 +56,10 @@ class Agent(Generic[OutputT, DepsT]):
     ``tools`` are Tool objects or plain functions with type hints. ``dialect`` names the wire form (default:
     the model's). ``date`` is written as today's date (default: today). ``deps`` is given to tools that ask for a
     ``RunContext``; with ``deps_type``, a class, nothing else is taken. ``approve(name, arguments)``, sync (in a
-    thread) or async, decides calls that need approval: True runs the call, False refuses it and tells the model,
-    None ends the run with ``"approval"``, as every such call does without ``approve``. ``guards`` screens the texts
-    that come and go: a Policy, the name of a preset (``default``, ``strict``, ``off``) or of a TOML file, None for
-    ``off``, or a Pipeline that several agents share.
+    thread) or async, decides calls that need approval: True runs the call, Edited runs it with other arguments,
+    False or Refused refuses it, of which the model is told, None ends the run with ``"approval"``, as every such
+    call does without ``approve``. ``guards`` screens the texts that come and go: a Policy, the name of a preset
+    (``default``, ``strict``, ``off``) or of a TOML file, None for ``off``, or a Pipeline that several agents share.
     The blocking calls run in one background thread that ``close`` ends.
     ``hooks`` are callables that are given every event as it happens, in the loop's thread; one that raises is logged.
     ``context`` says what becomes of a conversation that fills the model's context (default: the run ends).

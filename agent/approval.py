@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from arriero.prompts import ToolCall
 from arriero.tools.threads import in_thread
@@ -22,19 +22,52 @@ class Refused:
         return False
 
 
-Answer = bool | Refused | None
-"""True runs a call, False or Refused refuses it, None leaves it undecided."""
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """True with other arguments: the call runs with these, if they fit its tool and the screens let them pass.
+
+    The model is told what they are. To a screen's question about a text it is no answer: the text does not pass.
+    """
+
+    arguments: Mapping[str, Any]
+
+    def leaves(self, call: ToolCall) -> bool:
+        """Whether they are the arguments that the call has."""
+        return dict(self.arguments) == call.arguments
+
+
+Decided = bool | Refused | Edited
+"""What a person says of a call: True or Edited runs it, False or Refused refuses it."""
+
+Answer = Decided | None
+"""None leaves a call undecided."""
 
 Approve = Callable[[str, dict[str, Any]], Answer | Awaitable[Answer]]
 """Decides a call that needs approval, by the tool's name and the arguments."""
 
 Decision = Literal["allow", "deny", "ask"]
 
+_MOST_NOTED: Final = 20_000  # characters of a call that the model is told
+
 
 def shown_call(name: str, arguments: Mapping[str, Any]) -> str:
     """A call as rules see it: ``name(key=value, …)``, values as JSON, in the order that the model wrote them."""
-    pairs = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in arguments.items())
+    pairs = (
+        f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in arguments.items()
+    )
     return f"{name}({', '.join(pairs)})"
+
+
+def edit_note(call: ToolCall) -> str:
+    """What stands before the result of a call whose arguments a person has changed, so that the model knows.
+
+    Of a call of more than 20,000 characters it tells head and tail.
+    """
+    shown = shown_call(call.name, call.arguments)
+    if left := max(0, len(shown) - _MOST_NOTED):
+        half = _MOST_NOTED // 2
+        shown = f"{shown[:half]}[… {left} characters left out …]{shown[-half:]}"
+    return f"Note: the user changed the arguments of this call to {shown}.\n\n"
 
 
 class ApprovalRules:
@@ -95,7 +128,10 @@ class Objection:
         subject: dict[str, Any] = {"screen": self.screen, "reason": self.reason, "text": self.text}
         if self.call is not None:
             subject |= {"tool": self.call.name, "arguments": dict(self.call.arguments)}
-        return await answer_of(approve, f"screen:{self.place}", subject)
+        answer = await answer_of(approve, f"screen:{self.place}", subject)
+        if isinstance(answer, Edited) and (self.call is None or answer.leaves(self.call)):
+            return False  # what was objected to would pass as it is
+        return answer
 
 
 async def answer_of(approve: Approve, name: str, arguments: dict[str, Any]) -> Answer:

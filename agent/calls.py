@@ -13,7 +13,7 @@ from arriero.tools import ApprovalRequired, Artifact, RunContext, Tool, ToolResu
 from arriero.tools._results import whole_text
 from arriero.tools.arguments import argument_error, given
 
-from .approval import Answer, ApprovalRules, Objection, Refused, answer_of
+from .approval import Answer, ApprovalRules, Decided, Edited, Objection, Refused, answer_of
 from .approval import Approve as Approve
 from .cancellation import Waits
 from .events import ArtifactRef
@@ -97,7 +97,7 @@ class Service:
     conversation_id: str = ""
     recorder: Recorder = field(default_factory=Recorder)
     budget: Budget | None = None
-    decisions: Mapping[str, bool] = field(default_factory=dict)
+    decisions: Mapping[str, Decided] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
 
 
@@ -108,6 +108,9 @@ class ServedCall:
     ``served`` is there. It never raises for a tool's fault; RunCancelled passes through. ``end`` stops what runs
     and must be called in any case. ``refused`` is what the model reads where the call must not run, ``objection``
     what a screen wants to have decided before.
+
+    Where a person wants other arguments, ``edit`` is there in the place of ``served``: the call is then to be
+    checked, screened and served anew, as ``edited``, which is approved thereby.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class ServedCall:
         step: int = 0,
         refused: str | None = None,
         objection: Objection | None = None,
+        edited: bool = False,
     ) -> None:
         self.call = call
         self._service = service
@@ -125,14 +129,15 @@ class ServedCall:
         self._objection = objection
         self._started = time.monotonic()
         self._needed: _Needed | None = None
-        self._approved = False
+        self._edited = self._approved = edited
         self._running: Execution | None = None
         self._asked = False
+        self.edit: Edited | None = None
         self.served = None if refused is None else Served(call, ToolResult(refused, error=True))
 
     async def next(self) -> tuple[str, str] | None:
         """The next piece of its output; None when it has been served. Raises RunCancelled."""
-        while self.served is None:
+        while self.served is None and self.edit is None:
             if self._running is None:
                 await self._begin()
             elif (piece := await self._running.next()) is not None:
@@ -152,14 +157,17 @@ class ServedCall:
         tool = service.tools[call.name]
         if not self._asked:
             self._asked = True
-            self._needed, failed = _needed(call, tool, service, self._objection)
+            self._needed, failed = _needed(call, tool, service, self._objection, edited=self._edited)
             if failed is not None:
                 return self._finish(failed)
         if self._needed is not None:
             needed, self._needed = self._needed, None
-            undecided = await self._undecided(needed)
-            if undecided is not None:
-                return self._finish(undecided)
+            decided = await self._undecided(needed)
+            if isinstance(decided, Edited):
+                self.edit = decided
+                return None
+            if decided is not None:
+                return self._finish(decided)
             self._approved = self._approved or needed.approval
         await service.waits.on(service.recorder.intend(call, self._step, tool.effect))
         context = partial(
@@ -176,8 +184,8 @@ class ServedCall:
             tool, arguments, context, service.waits, timeout=timeout, budget=service.budget
         )
 
-    async def _undecided(self, needed: "_Needed") -> Served | None:
-        """Have the call approved; None if it may run."""
+    async def _undecided(self, needed: "_Needed") -> Served | Edited | None:
+        """Have the call approved; None if it may run, Edited if it shall with other arguments."""
         call, service = self.call, self._service
         unknown = _is_unknown(call, service)
         # In a task of its own, since the user's function need not listen to being cancelled.
@@ -194,7 +202,7 @@ class ServedCall:
             text = f"{call.name} was not run: asking for approval failed: {type(error).__name__}: {error}"
             return Served(call, ToolResult(f"Error: {text}", error=True))
         if decision:
-            return None
+            return decision if isinstance(decision, Edited) else None
         if decision is None:
             if not unknown:
                 await service.recorder.suspend(call, self._step, service.tools[call.name].effect)
@@ -232,22 +240,26 @@ class _Needed(NamedTuple):
 
 
 def _needed(
-    call: ToolCall, tool: Tool, service: Service, objection: Objection | None
+    call: ToolCall, tool: Tool, service: Service, objection: Objection | None, *, edited: bool
 ) -> tuple[_Needed | None, Served | None]:
     """What the call needs before it runs, None if it needs nothing; what came of it if that cannot be told."""
     try:
-        asks = _asks(call, tool, service)
+        asks = _asks(call, tool, service, edited=edited)
     except Exception as error:
         return None, Served(call, told(error))
+    unknown = bool(service.unknown) and _is_unknown(call, service) and not edited
     if asks or objection is not None:
-        return _Needed(objection.reason if objection else "", asks, objection), None
-    return _Needed(_UNKNOWN_WHY) if service.unknown and _is_unknown(call, service) else None, None
+        why = objection.reason if objection else _UNKNOWN_WHY if unknown else ""
+        return _Needed(why, asks, objection), None
+    return _Needed(_UNKNOWN_WHY) if unknown else None, None
 
 
-def _asks(call: ToolCall, tool: Tool, service: Service) -> bool:
+def _asks(call: ToolCall, tool: Tool, service: Service, *, edited: bool) -> bool:
     said = None
     if isinstance(service.approve, ApprovalRules):
         said = service.approve.decide(call.name, call.arguments)
+    if edited:
+        return said == "deny"  # the person has agreed to the call as it is now; what a rule forbids stays so
     return said in ("deny", "ask") or (said is None and tool.needs_approval(call.arguments))
 
 
@@ -260,13 +272,21 @@ async def _decision(call: ToolCall, service: Service, needed: _Needed, *, unknow
     if isinstance(approve, ApprovalRules) and approve.decide(call.name, call.arguments) == "deny":
         return False
     if call.id in service.decisions:
-        return service.decisions[call.id]
+        return _plain(service.decisions[call.id], call)
     if approve is None or unknown:
         # Whoever lets such calls run in general has not said that this one may happen twice.
         return None
     BUDGET.set(service.budget)
-    approved = await answer_of(approve, call.name, dict(call.arguments)) if needed.approval else True
-    return await needed.objection.put_to(approve) if approved and needed.objection else approved
+    approved: Answer = True
+    if needed.approval:
+        approved = _plain(await answer_of(approve, call.name, dict(call.arguments)), call)
+    if not approved or isinstance(approved, Edited) or needed.objection is None:
+        return approved
+    return await needed.objection.put_to(approve)
+
+
+def _plain(answer: Answer, call: ToolCall) -> Answer:
+    return True if isinstance(answer, Edited) and answer.leaves(call) else answer
 
 
 def _shortened(served: Served, service: Service) -> ToolResult:

@@ -26,9 +26,14 @@ class Usage(BaseModel):
     decode_seconds: float = 0.0
 
 
+EVENT_FORMAT = 1
+"""The version of the events, which ``--json`` writes as ``v``: it grows when a reader would have to know."""
+
+
 class _Event(BaseModel):
-    # Built when the first of a kind is made: a program that starts needs few of them.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    # Built when the first of a kind is made: a program that starts needs few of them. What a later version adds is
+    # left out when an event is read.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     run_id: str
     seq: int
@@ -73,6 +78,15 @@ class ToolCallStarted(_Event):
     """A call has been read, checked, and now runs."""
 
     type: Literal["tool_call_started"] = "tool_call_started"
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolCallEdited(_Event):
+    """A person has changed a call before it ran: ``arguments`` take the place of those it was started with."""
+
+    type: Literal["tool_call_edited"] = "tool_call_edited"
     call_id: str
     name: str
     arguments: dict[str, Any]
@@ -190,6 +204,7 @@ Event = Annotated[
     | TextDelta
     | ToolCallDelta
     | ToolCallStarted
+    | ToolCallEdited
     | ToolOutputDelta
     | ToolCallFinished
     | GuardrailChecked

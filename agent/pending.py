@@ -1,12 +1,14 @@
 """Calls that a run left without an answer: it waits for a decision, or its process ended in the middle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from arriero.prompts import Message, ToolCall
+
+from .approval import edit_note
 
 UNRUN: Final = "Error: the call was not run, because the run ended before it."
 LOST: Final = "Error: it is not known whether {name} took effect: the program ended while the call ran."
@@ -30,7 +32,8 @@ class Pending(BaseModel):
     ``answers`` holds what finished calls said, by call id. ``fates`` says of each other call whether it never
     began (``unrun``), waits for approval and was not run (``undecided``), or had begun and nobody knows
     whether it took effect (``unknown``). ``run_id`` and ``step`` say which message asked for them. ``mark`` is
-    where their answers begin in the conversation.
+    where their answers begin in the conversation. Of the calls in ``edited`` a person has changed the arguments:
+    ``calls`` has them as they are now.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +44,7 @@ class Pending(BaseModel):
     calls: tuple[ToolCall, ...]
     answers: dict[str, Message] = {}
     fates: dict[str, Fate] = {}
+    edited: tuple[str, ...] = ()
 
     @property
     def open_calls(self) -> tuple[ToolCall, ...]:
@@ -57,13 +61,18 @@ class Pending(BaseModel):
         told = {"unknown": LOST}
         return [
             self.answers.get(call.id)
-            or answer_to(call, told.get(self.fates.get(call.id, ""), UNRUN).format(name=call.name))
+            or answer_to(
+                call,
+                told.get(self.fates.get(call.id, ""), UNRUN).format(name=call.name),
+                edited=call.id in self.edited,
+            )
             for call in self.calls
         ]
 
 
-def answer_to(call: ToolCall, text: str) -> Message:
-    """The message that answers a call."""
+def answer_to(call: ToolCall, text: str, *, edited: bool = False) -> Message:
+    """The message that answers a call; of one that was ``edited`` it says so."""
+    text = f"{edit_note(call)}{text}" if edited else text
     return Message(role="ipython", content=text, tool_call_id=call.id, name=call.name)
 
 
@@ -75,6 +84,7 @@ def waiting_at(
     step: int,
     mark: Mark,
     earlier: Pending | None,
+    edited: Iterable[str] = (),
 ) -> Pending:
     """What waits when nobody has decided about the call ``waiting``: it, and those behind it."""
     done = set(earlier.answers if earlier else ()) | {call.id for call in calls[: calls.index(waiting)]}
@@ -89,4 +99,5 @@ def waiting_at(
         calls=tuple(calls),
         answers={call_id: answer for call_id, answer in answers.items() if call_id in done},
         fates=fates,
+        edited=tuple(edited),
     )

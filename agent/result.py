@@ -9,6 +9,7 @@ from typing_extensions import TypeVar
 
 from arriero.prompts import Message
 
+from .approval import Decided
 from .cancellation import CancellationToken
 from .conversation import Conversation
 from .events import RunFinished, StopReason, Usage
@@ -41,14 +42,14 @@ class RunOptions(TypedDict, Generic[DepsT], total=False):
 
     ``conversation`` to go on with (default: the agent's session, else a new one); ``cancel`` ends the run with
     what there is; ``deps`` takes the place of the agent's; ``decisions`` say by call id whether calls that wait
-    may run (True) or not; ``limits`` take the place of the agent's; ``files`` are text files that are put before
-    the prompt.
+    may run (True, or Edited with other arguments) or not (False, or Refused with a reason); ``limits`` take the
+    place of the agent's; ``files`` are text files that are put before the prompt.
     """
 
     conversation: Conversation | None
     cancel: CancellationToken | None
     deps: DepsT | None
-    decisions: Mapping[str, bool] | None
+    decisions: Mapping[str, Decided] | None
     limits: Limits | None
     files: Sequence[str | os.PathLike[str]]
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from arriero.safety.pipeline import Outcome
 from arriero.tools import Tool
 
-from .approval import Approve
+from .approval import Approve, Decided
 from .attempts import Attempts
 from .backends import Model, Sampling
 from .calls import Repeats, Service
@@ -48,7 +48,7 @@ class Run:
     approve: Approve | None = None
     context: ContextPolicy | None = None
     recorder: Recorder = field(default_factory=Recorder)
-    decisions: Mapping[str, bool] = field(default_factory=dict)
+    decisions: Mapping[str, Decided] = field(default_factory=dict)
     hooks: Sequence[Hook] = ()
     output: str = ""
     continues: bool = False

@@ -65,7 +65,7 @@ _PLACE: Final[dict[Place, str]] = {
 }
 
 
-_PASSED: Final = Outcome("allow", "")
+PASSED: Final = Outcome("allow", "")
 """What is said where nothing is screened."""
 
 
@@ -104,7 +104,7 @@ class Screening:
     async def calls(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[Outcome]:
         """Screen all calls of a message at once; ``ask`` is left to whoever serves the call."""
         if not self.pipeline.stands("tool_call") and not self.pipeline.stands("code"):
-            return [_PASSED] * len(calls)
+            return [PASSED] * len(calls)
         earlier = tuple(self.conversation.messages)
         given = [_call_input(call, tools.get(call.name), earlier) for call in calls]
         outcomes = await self.cancel.guard(_all(self.pipeline, given))
@@ -116,7 +116,7 @@ class Screening:
     async def result(self, call: ToolCall, result: ToolResult) -> tuple[ToolResult, Outcome]:
         """Screen what came of a call; the result is the one that the model may read."""
         if not self.pipeline.stands("tool_result"):
-            return result, _PASSED
+            return result, PASSED
         given = ScreenInput(
             "tool_result",
             result.content,

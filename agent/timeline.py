@@ -14,6 +14,7 @@ from .events import (
     RunFinished,
     StepFinished,
     StepStarted,
+    ToolCallEdited,
     ToolCallFinished,
     ToolCallStarted,
 )
@@ -105,6 +106,8 @@ class _Reader:
             case ContextCompacted():
                 went = event.tokens_before - event.tokens_after
                 self._mark("compacted", f"{event.removed}: {went} tokens")
+            case ToolCallEdited():
+                self._mark("edited", event.name)
             case ApprovalRequested():
                 self._mark("approval", f"{event.name} {event.reason}".strip())
             case RunFinished() if event.stop_reason != "final":

@@ -61,6 +61,7 @@ def _lines() -> Iterator[str]:
         "| `!code` | runs Python where the model's code runs |",
         "| `//text` | asks a question that begins with / |",
         "| `@FILE` in a question | brings the file |",
+        '| `"""…"""` | asks a question of several lines |',
     )
     yield from ("", "## Exit codes", "", "| code | meaning |", "|---|---|")
     yield from (f"| {int(code)} | {_MEANINGS[code]} |" for code in Exit)

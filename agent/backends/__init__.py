@@ -2,7 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .base import Constraint, ContextOverflow, Model, ModelError, Sampling, Token, TopToken
+from .base import (
+    Constraint,
+    ContextOverflow,
+    Model,
+    ModelError,
+    Progress,
+    Sampling,
+    TellsProgress,
+    Token,
+    TopToken,
+)
 from .scripted import FunctionModel, ScriptedModel
 
 if TYPE_CHECKING:
@@ -19,8 +29,10 @@ __all__ = [
     "LlamaCppModel",
     "Model",
     "ModelError",
+    "Progress",
     "Sampling",
     "ScriptedModel",
+    "TellsProgress",
     "Token",
     "TopToken",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from arriero.prompts import Segment, ToolSpec
 from arriero.prompts.errors import ArrieroError
@@ -71,6 +71,30 @@ class Constraint:
     tools: tuple[ToolSpec, ...] = ()
     answer: Mapping[str, Any] | None = None
     required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a model is with what it generates: ``read`` of ``prompt`` tokens, then ``written`` ones.
+
+    What it remembered of a prompt counts as read. Of several generations these are the sums.
+    """
+
+    read: int
+    prompt: int
+    written: int = 0
+
+    def __add__(self, other: "Progress") -> "Progress":
+        return Progress(self.read + other.read, self.prompt + other.prompt, self.written + other.written)
+
+
+@runtime_checkable
+class TellsProgress(Protocol):
+    """A model that can be asked, while it generates, how far it is."""
+
+    def progress(self) -> Progress | None:
+        """From any thread, at any time; None while nothing is generated, or it is not known."""
+        ...
 
 
 class Model(Protocol):

@@ -26,8 +26,8 @@ class Batcher:
         """Whether guesses are computed ahead."""
         return self._rows > 1
 
-    def fill(self, running: Sequence[Generation]) -> list[Part]:
-        """Rows for all running generations: first those that write, then prompts, fairly."""
+    def fill(self, running: Sequence[Generation], most: int = BATCH) -> list[Part]:
+        """Rows for all running generations: first those that write, then prompts, fairly, ``most`` of these."""
         if self._one_at_a_time:
             return self._one(running)
         if len(running) == 1 and not running[0].prefilling:
@@ -37,7 +37,7 @@ class Batcher:
         reading = [one for one in running if one.prefilling]
         share = BATCH // max(1, len(writing))
         parts = [self._add(one, min(share, len(one.pending))) for one in writing]
-        budget = min(SHARED_CHUNK, BATCH - sum(part.count for part in parts)) if parts else BATCH
+        budget = min(SHARED_CHUNK, BATCH - sum(part.count for part in parts)) if parts else most
         for index, one in enumerate(reading):
             share = budget // (len(reading) - index)
             if share:

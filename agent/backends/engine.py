@@ -2,14 +2,17 @@
 
 import atexit
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import reduce
+from operator import add
+from typing import Any, Final
 
 from . import llama_lib
-from .base import ContextOverflow, ModelError, Sampling
+from .base import ContextOverflow, ModelError, Progress, Sampling
 from .batching import Batcher
-from .context import ABORTED, FATAL, AbortFlag, Context
+from .context import ABORTED, BATCH, FATAL, PROCESSOR_ROWS, AbortFlag, Context
 from .devices import decide
 from .generation import Delivery, EngineStats, Generation
 from .gguf import GGUFInfo
@@ -21,6 +24,8 @@ from .settings import NUMA_STRATEGIES, EngineSettings
 from .speculation import rows_that_pay
 from .vocab import Vocab
 from .writer import Writer
+
+_ATTENTION: Final = 2.0  # seconds after a question about progress within which another one is likely
 
 
 class Engine:
@@ -49,6 +54,7 @@ class Engine:
         self._running: list[Generation] = []
         self._failure: ModelError | None = None
         self._closing = False
+        self._asked = float("-inf")
         self._loaded = threading.Event()
         self._lib = llama_lib.load()
         if settings.numa:
@@ -138,6 +144,13 @@ class Engine:
         with self._changed:
             return not self._waiting and not self._running
 
+    def progress(self) -> Progress | None:
+        """How far all requests are, waiting ones too; None where there are none."""
+        self._asked = time.monotonic()
+        with self._changed:
+            told = [generation.progress for generation in (*self._running, *self._waiting)]
+        return reduce(add, told) if told else None
+
     # everything below runs on the engine's thread
 
     def _run(self) -> None:
@@ -221,7 +234,7 @@ class Engine:
         self._drop_cancelled()
         self._make_room_to_write()
         self._admit()
-        parts = self._batcher.fill(self._running)
+        parts = self._batcher.fill(self._running, self._most_rows())
         if not parts:
             return
         llama_lib.forget_problems()
@@ -255,6 +268,13 @@ class Engine:
             if code or not self._writer.go_on(alone, slot):
                 return code
         return 0
+
+    def _most_rows(self) -> int:
+        """Rows of prompt in one decode: as many as a processor computes at once for whoever watches them, and so
+        none is computed otherwise than in a larger decode, which llama.cpp cuts into as many.
+        """
+        watched = time.monotonic() - self._asked < _ATTENTION and not self.placement.gpu_layers
+        return PROCESSOR_ROWS if watched else BATCH
 
     def _drop_cancelled(self) -> None:
         for generation in [one for one in self._running if one.cancelled]:

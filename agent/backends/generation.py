@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .base import ModelError, Sampling, TopToken
+from .base import ModelError, Progress, Sampling, TopToken
 from .grammar.guide import Guide
 from .sampler import Sampler
 from .slots import Slot
@@ -80,6 +80,12 @@ class Generation:
     @property
     def prefilling(self) -> bool:
         return self.produced == 0
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is; for any thread."""
+        read = 0 if self.slot is None else len(self.prompt) - len(self.pending)
+        return Progress(len(self.prompt) if self.produced else max(0, read), len(self.prompt), self.produced)
 
     def hand(self, item: Written | ModelError | None) -> None:
         """Deliver, unless nobody waits any more; a receiver that is gone cancels."""

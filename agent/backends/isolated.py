@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec
 import arriero
 from arriero.prompts import Segment
 
-from .base import Constraint, ContextOverflow, ModelError, Sampling, Token, TopToken
+from .base import Constraint, ContextOverflow, ModelError, Progress, Sampling, Token, TopToken
 from .devices import Placement
 from .dialect import dialect_of
 from .generation import EngineStats
@@ -29,6 +29,7 @@ from .mailbox import Mailbox
 
 _ERRORS = {"ContextOverflow": ContextOverflow}
 _START = "import sys; sys.path[:0] = {path!r}; from arriero.agent.backends.worker import main; main()"
+_SECONDS_TO_TELL = 0.2  # how far it is; whoever asks has a screen to draw
 _SECONDS_TO_END = 10  # a decode is aborted within milliseconds; what takes longer hangs
 Receive = Callable[[dict[str, Any]], None]
 P = ParamSpec("P")
@@ -118,6 +119,17 @@ class IsolatedModel:
     def pid(self) -> int:
         """Process id of the child."""
         return self._process.pid
+
+    def progress(self) -> Progress | None:
+        """As LlamaCppModel.progress; asks the child, for 0.2 s at most."""
+        number = next(self._numbers)
+        try:
+            told = self._ask({"progress": number}).result(_SECONDS_TO_TELL)
+        except (ModelError, TimeoutError):
+            return None
+        finally:
+            self._forget(number, cancel=False)
+        return None if told is None else Progress(*told)
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """As LlamaCppModel.tokenize; asks the child."""

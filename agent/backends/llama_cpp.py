@@ -10,7 +10,7 @@ from pathlib import Path
 
 from arriero.prompts import Segment
 
-from .base import Constraint, ModelError, Sampling, Token
+from .base import Constraint, ModelError, Progress, Sampling, Token
 from .devices import Placement
 from .dialect import dialect_of
 from .engine import Engine
@@ -118,6 +118,13 @@ class LlamaCppModel:
     def stats(self) -> EngineStats:
         """What the engine has counted so far, as a copy."""
         return replace(self.engine.stats)
+
+    def progress(self) -> Progress | None:
+        """How far it is with all that it generates, from any thread; None while that is nothing.
+
+        On a processor, prompts are read in smaller pieces for two seconds after each question, in the same time.
+        """
+        return self.engine.progress()
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """Token ids of rendered segments; text that is not special yields no control token.

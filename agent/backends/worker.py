@@ -6,7 +6,7 @@ It reads one JSON object a line from standard input and writes one a line to wha
 - ``{"generate": id, "tokens", "sampling", "max_tokens", "constraint"}``; answered by ``{"id", "token"}`` for each
   token and ``{"id", "end": null}``
 - ``{"prefill": id, "tokens"}`` and ``{"tokenize": id, "segments"}``; answered by ``{"id", "end": result}``
-- ``{"stats": id}``, and ``{"cancel": id}``, which has no answer
+- ``{"stats": id}`` and ``{"progress": id}``, answered the same way, and ``{"cancel": id}``, which has no answer
 
 Anything can be answered by ``{"id", "error": message, "kind": class}``; while loading the id is null. The process
 ends when its standard input does.
@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from functools import partial
 from typing import Any, TextIO
 
@@ -118,3 +118,7 @@ class _Server:
 
     async def _stats(self, _request: dict[str, Any]) -> dict[str, int]:
         return asdict(self._model.stats)
+
+    async def _progress(self, _request: dict[str, Any]) -> tuple[int, ...] | None:
+        told = self._model.progress()
+        return None if told is None else astuple(told)

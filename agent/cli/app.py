@@ -14,7 +14,9 @@ from . import (
     batch_commands,
     config_commands,
     eval_commands,
+    log_commands,
     model_commands,
+    prompt_commands,
     safety_commands,
     session_commands,
     task_commands,
@@ -107,7 +109,9 @@ def cli(ctx: click.Context) -> None:
 cli.add_command(config_commands.config)
 cli.add_command(config_commands.completion)
 cli.add_command(eval_commands.evaluate)
+cli.add_command(log_commands.logs)
 cli.add_command(model_commands.models)
+cli.add_command(prompt_commands.prompts)
 cli.add_command(safety_commands.safety)
 eval_commands.evaluate.add_command(safety_commands.eval_safety)
 for _command in (*session_commands.COMMANDS, *task_commands.COMMANDS, *batch_commands.COMMANDS):

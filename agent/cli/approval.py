@@ -4,18 +4,20 @@ import asyncio
 import queue
 import sys
 import termios
+import textwrap
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
-from arriero.agent.approval import Answer, Refused, shown_call
+from arriero.agent.approval import Answer, Edited, Refused, shown_call
 from arriero.tools import Tool
 
+from .editing import EditText, edit_text, edited
 from .keys import ReadKey, single_keys, typed_line
 from .terminal import Terminal, neutral
 
-_TICK: Final = 0.1
 _SCREEN: Final = "screen:"
 """How the name begins under which a screen asks about a text."""
 
@@ -27,8 +29,21 @@ class _Question:
     answer: "Future[Answer]" = field(default_factory=Future)
 
     @property
-    def is_call(self) -> bool:
-        return not self.name.startswith(_SCREEN)
+    def by_screen(self) -> bool:
+        return self.name.startswith(_SCREEN)
+
+    @property
+    def call(self) -> tuple[str, dict[str, Any]] | None:
+        """The call that it is about; None where a screen asks about a text."""
+        if not self.by_screen:
+            return self.name, self.arguments
+        name = self.arguments.get("tool")
+        return (str(name), dict(self.arguments.get("arguments", {}))) if name else None
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer is still of use."""
+        return not self.answer.done()
 
 
 class Approver:
@@ -36,12 +51,13 @@ class Approver:
 
     Calls come from the thread that runs the agent; the person is asked by whoever calls ``attend``, so that keys
     and the screen have one user. Without ``terminal`` nobody is asked and the call stays undecided, which ends
-    the run. ``find`` returns a tool by the name that the model uses.
+    the run. ``find`` returns a tool by the name that the model uses; ``edit_text`` lets the person change a text.
     """
 
     def __init__(self) -> None:
         self.terminal: Terminal | None = None
         self.find: Callable[[str], Tool | None] = lambda name: None
+        self.edit_text: EditText = edit_text
         self._tools: dict[str, bool] = {}
         self._calls: set[str] = set()
         self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
@@ -75,7 +91,7 @@ class Approver:
                 question = self._questions.get_nowait()
             except queue.Empty:
                 return
-            if question.answer.done():
+            if not question.waits:
                 continue
             decision = self._asked(question, read_key)
             try:
@@ -88,7 +104,7 @@ class Approver:
         return self._asked(_Question(name, arguments), None) if self.terminal else None
 
     def _remembered(self, question: _Question) -> Answer:
-        if not question.is_call:
+        if question.by_screen:
             return None
         if shown_call(question.name, question.arguments) in self._calls:
             return True
@@ -99,7 +115,7 @@ class Approver:
                 return allowed
 
     def _asked(self, question: _Question, read_key: ReadKey | None) -> Answer:
-        self._say(f"{_asking(question, whole=False)}\n{_choices(question)}", fresh=True)
+        self._say(f"{_asking(question, whole=False)}\n{self._filled(_choices(question))}", fresh=True)
         try:
             if read_key is not None:
                 return self._decided(question, read_key)
@@ -110,47 +126,72 @@ class Approver:
             return None
 
     def _decided(self, question: _Question, read_key: ReadKey) -> Answer:
-        while not question.answer.done():
-            match read_key(_TICK).strip():
-                case "y":
-                    self._say("yes")
+        """What the person answers in a line; None when they leave it open with Escape, or nobody waits any more."""
+        while question.waits:
+            self._write(f"{self._mark} ")
+            line = typed_line(read_key, self._write, lambda: question.waits)
+            self._write("\n")
+            if line is None:
+                return None
+            match line.lower():
+                case "y" | "yes":
                     return True
-                case "n":
-                    self._say("no")
+                case "n" | "no":
                     return False
-                case "t":
-                    if reason := self._reason(question, read_key):
-                        return Refused(reason)
-                case "a" | "e" | "v" as key if question.is_call:
-                    return self._remember(question, key)
-                case "w" | "?":
-                    why = _why(self.find(question.name)) if question.is_call else ""
+                case "e" | "edit" if question.call is not None:
+                    if edit := self._edited(question, *question.call):
+                        return edit
+                    self._say(self._filled(_choices(question)))
+                case "a" | "always" | "x" | "v" | "never" as word if not question.by_screen:
+                    return self._remember(question, word[0])
+                case "?":
+                    self._say("\n".join((_asking(question, whole=True), self._more(question))))
+                case word if word.startswith("/"):
                     self._say(
-                        "\n".join((_asking(question, whole=True), *why.splitlines(), _choices(question)))
+                        f"commands can be entered once this is answered\n{self._filled(_choices(question))}"
                     )
-                case "":
-                    pass
+                case word if len(word) > 1 and question.call is not None:
+                    return Refused(line)
                 case _:
-                    self._say(_choices(question))
+                    self._say(self._filled(_choices(question)))
         return None
 
+    @property
+    def _mark(self) -> str:
+        assert self.terminal is not None
+        return self.terminal.symbol("›", ">")
+
     def _remember(self, question: _Question, key: str) -> Answer:
-        if key == "e":
+        if key == "x":
             self._calls.add(shown_call(question.name, question.arguments))
-            self._say("always exactly this call")
             return True
         self._tools[question.name] = key == "a"
-        self._say(f"{'always' if key == 'a' else 'never'} {question.name}")
         return self._remembered(question)
 
-    def _reason(self, question: _Question, read_key: ReadKey) -> str:
-        """Why not, as the person types it; empty when they think better of it."""
-        self._write("why not? ")
-        line = typed_line(read_key, self._write, lambda: not question.answer.done())
-        self._write("\n")
-        if not line:
-            self._say(_choices(question))
-        return line or ""
+    def _edited(self, question: _Question, name: str, arguments: dict[str, Any]) -> Edited | None:
+        """The call as the person wants it; None when they leave it as it was."""
+        assert self.terminal is not None
+        changed = edited(
+            name,
+            arguments,
+            self.find(name),
+            edit=partial(self.edit_text, self.terminal),
+            complain=self._say,
+            wanted=lambda: question.waits,
+        )
+        return None if changed is None or changed == arguments else Edited(changed)
+
+    def _more(self, question: _Question) -> str:
+        """Why it is asked, and all that can be answered."""
+        lines = [_choices(question), "Ctrl-C or Esc leaves it undecided"]
+        if not question.by_screen:
+            always = "x runs exactly this call from now on unasked, v refuses all calls of this tool"
+            lines = [*_why(self.find(question.name)).splitlines(), lines[0], always, lines[1]]
+        return "\n".join(map(self._filled, lines))
+
+    def _filled(self, line: str) -> str:
+        assert self.terminal is not None
+        return textwrap.fill(line, self.terminal.width - 1, break_on_hyphens=False)
 
     def _say(self, text: str, *, fresh: bool = False) -> None:
         assert self.terminal is not None
@@ -170,28 +211,33 @@ def person_present(terminal: Terminal) -> bool:
 
 
 def _choices(question: _Question) -> str:
-    if not question.is_call:
-        return "y lets it pass, n does not, w shows all, Ctrl-C stops here"
-    return (
-        "y runs it, n refuses, t refuses and says why; for the rest of this session: a runs all calls of this "
-        "tool, e this very call, v none; w shows more, Ctrl-C stops here"
-    )
+    if question.call is None:
+        return "y lets it pass, n does not, ? shows all"
+    if question.by_screen:
+        return "y runs it, n refuses, e edits it, or type why not; ? says more"
+    return "y runs it, n refuses, a runs all calls of this tool, e edits it, or type why not; ? says more"
 
 
 def _asking(question: _Question, *, whole: bool) -> str:
-    from .panels import call_text, cut, short_name
+    from .panels import cut, short_name, written_call
 
-    if question.is_call:
-        asked, text = f"may {short_name(question.name)} run?", call_text(question.name, question.arguments)
+    if not question.by_screen:
+        asked, text = f"may {short_name(question.name)} run?", written_call(question.name, question.arguments)
     else:
         found = {name: str(question.arguments.get(name, "")) for name in ("screen", "reason", "text")}
         name = str(question.arguments.get("tool", ""))
         what = f"{short_name(name)} run" if name else "it pass"
         asked, text = f"{found['screen']} objects: {found['reason']}. May {what} all the same?", found["text"]
-    text, left = (text, 0) if whole else cut(text)
-    more = f"\n  +{left} lines, w shows all" if left else ""
-    indented = "".join(f"\n  {line}" for line in text.split("\n") if text)
-    return f"{asked}{indented}{more}"
+    seen = neutral(text)
+    # Nobody shall agree to what they cannot see.
+    hidden = len(text.replace("\r\n", "\n")) - len(seen)
+    shown = seen.strip("\n")
+    shown, left = (shown, 0) if whole else cut(shown)
+    notes = [
+        *([f"+{left} lines, ? shows all"] if left else []),
+        *([f"and {hidden} characters that cannot be seen"] if hidden else []),
+    ]
+    return "\n  ".join([asked, *(shown.split("\n") if shown else []), *notes])
 
 
 def _why(tool: Tool | None) -> str:

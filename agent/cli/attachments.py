@@ -5,13 +5,15 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from arriero.agent.files import fenced
 from arriero.prompts import ArrieroError
 
 _REFERENCE: Final = re.compile(r'(?<!\S)@(?:"([^"\n]+)"|(\S+))')
 _CLOSING: Final = ".,;:!?)]}'"
+_MUCH: Final = 0.25  # of the context
+_MOST_TOKENS: Final = 4  # of one character: no text has to be counted that cannot take so much
 _MOST: Final = 64 * 1024 * 1024  # bytes; no context and no work folder takes more
 
 
@@ -66,7 +68,7 @@ def read(paths: Iterable[Path]) -> list[Attachment]:
 def _one(path: Path, name: str) -> Attachment:
     try:
         if not path.is_file():
-            raise AttachmentError(f"{path} is {'no file' if path.exists() else 'not there'}")
+            raise AttachmentError(f"{path} is no file" if path.exists() else f"there is no file {path}")
         if path.stat().st_size > _MOST:
             raise AttachmentError(f"{path} has more than {_MOST // 2**20} MiB")
         data = path.read_bytes()
@@ -115,14 +117,34 @@ def with_attachments(question: str, attachments: Iterable[Attachment], *, python
     return "\n\n".join([*parts, question]) if parts else question
 
 
-def echo(attachments: Iterable[Attachment], count: Callable[[str], int], context: int) -> list[str]:
-    """One line for each file: its name and how many tokens it takes, with a word where that is much."""
+class Echo(NamedTuple):
+    """What is said of one text: how many tokens it takes; ``much`` where that is over a quarter of the context."""
+
+    line: str
+    much: bool = False
+
+
+def echo(attachments: Iterable[Attachment], count: Callable[[str], int], context: int) -> list[Echo]:
+    """One line for each file."""
     lines = []
     for attachment in attachments:
         if attachment.text is None:
-            lines.append(f"attached {attachment.name}: {len(attachment.data):,} bytes, for Python only")
-            continue
-        tokens = count(attachment.text)
-        share = f", {tokens / context:.0%} of the context" if tokens > context / 4 else ""
-        lines.append(f"attached {attachment.name}: {tokens:,} tokens{share}")
+            lines.append(Echo(f"attached {attachment.name}: {len(attachment.data):,} bytes, for Python only"))
+        else:
+            lines.append(_weighed(f"attached {attachment.name}", count(attachment.text), context))
     return lines
+
+
+def weigh(question: str, count: Callable[[str], int], context: int) -> Echo | None:
+    """What is said of a question itself where it takes much; None where it does not."""
+    if len(question) * _MOST_TOKENS <= context * _MUCH:
+        return None
+    told = _weighed("the question", count(question), context)
+    return told if told.much else None
+
+
+def _weighed(what: str, tokens: int, context: int) -> Echo:
+    much = tokens > context * _MUCH
+    return Echo(
+        f"{what}: {tokens:,} tokens{f', {tokens / context:.0%} of the context' if much else ''}", much
+    )

@@ -4,25 +4,37 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from arriero.agent import events as ev
+from arriero.agent.approval import Decided
 from arriero.prompts import ArrieroError
 from arriero.tools import ToolContext, ToolResult
 
 from .attachments import named_in
-from .display import Display, PlainSink, Sink, StatusLine
+from .display import Display
+from .errors import FAULTS
+from .loading import Loading
 from .markdown_stream import MarkdownStream, renderer
-from .panels import print_call, result_text
+from .panels import Shown, print_call, result_text
 from .pictures import Pictures, deliver
+from .quotes import is_quoted, unquoted
 from .session import Session
+from .sinks import PlainSink, Sink
 from .slash import known, unknown
 from .slash_command import Leave
+from .status_line import StatusLine
 from .terminal import Terminal, neutral
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+_HINTS: Final = {
+    "max_tokens": "/params max_tokens=N lets it write more; /compact and /clear make room",
+    "max_steps": "/continue goes on; /params max_steps=N lets it take more steps",
+    "approval": "/continue asks again",
+}
 _CROWDED = 0.8  # share of the context from which on the user is warned
 
 
@@ -51,7 +63,9 @@ class Chat:
         """Deal with one entry; False when the user wants to leave."""
         text = line.strip()
         try:
-            if text.startswith("//"):
+            if is_quoted(text):
+                self.ask(unquoted(text))
+            elif text.startswith("//"):
                 self.ask(text[1:])
             elif text.startswith("/"):
                 self._command(text[1:])
@@ -84,30 +98,36 @@ class Chat:
         paths = list(dict.fromkeys([*self.attached, *named_in(question)]))
         whole, lines = self.session.with_files(question, paths)
         self.attached.clear()
-        for line in lines:
-            self.say(line)
+        for line, much in lines:
+            self.say(line, "yellow" if much else "dim")
         self.put(whole)
 
-    def put(self, whole: str | None, decisions: Mapping[str, bool] | None = None) -> None:
+    def put(self, whole: str | None, decisions: Mapping[str, Decided] | None = None) -> None:
         """Put a question to the model as it stands, or None to go on; show what happens until it has ended."""
-        display = Display(
-            self._sink(),
-            self.terminal,
-            hint=", /last shows all",
-            pictures=self.pictures,
-            reading_speed=self._reading_speed,
-        )
+        display = self.display()
         with closing(self.session.ask(whole, decisions)) as events:
             for event in events:
                 display.handle(event)
                 if isinstance(event, ev.GuardrailChecked):
                     self.verdicts.append(event)
-        self._reading_speed = display.reading_speed
+        self._reading_speed = display.waiting.reading_speed
         if display.calls:
             self.last_call = display.calls[-1]
         if display.finished:
             self._conclude(display.finished)
         self.say("")
+
+    def display(self) -> Display:
+        """What shows the events of a run here."""
+        return Display(
+            self._sink(),
+            self.terminal,
+            tools=self.session.settings.show_tools,
+            hint=", /last shows all",
+            pictures=self.pictures,
+            ask=self.session.progress,
+            reading_speed=self._reading_speed,
+        )
 
     def take_back(self) -> str | None:
         """Take back the last question and its answer; the question, or None where there is none."""
@@ -144,12 +164,21 @@ class Chat:
         if not code:
             self.complain("write code after the !, like: !print(6 * 7)")
             return
+        status, waiting, latest = StatusLine(self.terminal), Waiting(self.terminal), [""]
+
+        def hear(stream: str, text: str) -> None:
+            latest[0] = neutral(text).rstrip().rpartition("\n")[2] or latest[0]
+
+        waiting.for_tool("python", lambda: latest[0])
+        context = ToolContext(call_id="user", conversation_id=self.session.conversation.id, on_output=hear)
         try:
-            context = ToolContext(call_id="user", conversation_id=self.session.conversation.id)
-            result = self.session.runner.call(python.run({"code": code}, context))
+            work = python.run({"code": code}, context)
+            result = self.session.runner.attend(work, lambda: status.show(waiting.line))
         except ArrieroError as error:
             self.complain(str(error))
             return
+        finally:
+            status.clear()
         self._show_result(python.name, result)
 
     def show_last_call(self) -> None:
@@ -158,26 +187,14 @@ class Chat:
             self.say("no tool was called yet")
             return
         started, finished = self.last_call
-        print_call(
-            self.console,
-            self.terminal,
-            finished.name,
-            started.arguments,
-            finished.content,
-            ok=finished.ok,
-            seconds=finished.seconds,
-            whole=True,
-        )
+        shown = Shown(finished.name, started.arguments, finished.content, finished.ok, finished.seconds)
+        print_call(self.console, self.terminal, shown, whole=True)
 
     def load_model(self, name: str) -> None:
         """Change the model, with progress; the one before stays when this fails."""
-        status, loaded = StatusLine(self.terminal), [0.0]
+        status, loading = StatusLine(self.terminal), Loading(name)
         try:
-            self.session.change_model(
-                name,
-                lambda fraction: loaded.__setitem__(0, fraction),
-                lambda: status.show(f"loading {name}  {loaded[0]:.0%}"),
-            )
+            self.session.change_model(name, loading.tell, lambda: status.show(loading.line))
         finally:
             status.clear()
 
@@ -222,12 +239,18 @@ class Chat:
         self.usage = _sum(self.usage, usage)
         if usage.decode_seconds > 0:
             self.speed = usage.output_tokens / usage.decode_seconds
+        used, total = self.context
+        crowded = used >= _CROWDED * total
         if finished.stop_reason == "cancelled":
             self.say("interrupted; what was written stays in the conversation")
         elif finished.stop_reason != "final":
             self.complain(finished.error or f"stopped: {finished.stop_reason.replace('_', ' ')}")
-        used, total = self.context
-        if used >= _CROWDED * total:
+            hint = _HINTS.get(finished.stop_reason)
+            if hint and not (crowded and finished.stop_reason == "max_tokens"):
+                self.say(hint, "yellow")
+            if finished.stop_reason == "error" and FAULTS.path is not None:
+                self.say(f"log: {FAULTS.path}")
+        if crowded:
             self.say(
                 f"the context is {used / total:.0%} full: /compact makes room, /clear begins anew, /undo goes back",
                 "yellow",

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from arriero.agent.backends import LlamaCppModel, Model, ModelError
 from arriero.prompts import ArrieroError
 
 from .exits import NotReady
-from .pictures import Pictures
+from .pictures import OTHERS, VARIABLE, Pictures, Protocol
 from .session import load_model
 from .settings import BUNDLED, SCRIPT, Settings
 from .terminal import Terminal
@@ -274,7 +274,11 @@ def screen(settings: Settings, terminal: Terminal) -> Iterator[Finding]:
     if not sys.stdout.isatty():
         yield Finding("terminal", "good", "none: plain text, and nobody is asked anything")
         return
-    pictures = Pictures(terminal)
+    pictures, wanted = Pictures(terminal), os.environ.get(VARIABLE, "")
+    known = (*get_args(Protocol), *OTHERS)
+    if wanted and wanted not in known:
+        fix = f"export {VARIABLE}=auto, or another of {', '.join(known)}"
+        yield Finding("terminal", "poor", f"{VARIABLE} is {wanted!r}, which means nothing", fix)
     if not terminal.unicode:
         yield Finding(
             "terminal", "poor", f"its encoding is {terminal.stream.encoding}", "export LC_ALL=C.UTF-8"

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,9 +13,24 @@ import click
 
 PROJECT_FILE: Final = "arriero.toml"
 _KEPT_FOR_THE_USER: Final = frozenset(
-    {"approve", "mcp", "mcp_files", "model", "python", "safety", "sandbox", "unsafe_no_sandbox"}
+    {
+        "approve",
+        "ask",
+        "deny",
+        "journal",
+        "mcp",
+        "mcp_files",
+        "model",
+        "python",
+        "quiet",
+        "safety",
+        "sandbox",
+        "show_tools",
+        "unsafe_no_sandbox",
+    }
 )
-"""What could weaken a guard or start a program: a file that came with somebody's project must not decide it."""
+"""What could weaken a guard, start a program, hide what is done or keep what is said: a file that came with
+somebody's project must not decide it."""
 _NEVER: Final = frozenset({"files", "help", "json", "latest", "question", "version"})
 
 
@@ -89,6 +105,35 @@ def _checked(path: Path, key: str, value: Any, options: Mapping[str, click.Optio
         wanted = "true or false" if option.is_flag else "a value, not true or false"
         raise click.UsageError(f"{path}: {key!r} takes {wanted}")
     return option.name, value
+
+
+def write_setting(name: str, value: str) -> Path:
+    """Set a key in the user's own file, which keeps all else that it says; ``value`` is written as TOML.
+
+    Returns the file. Raises click.UsageError where it is no TOML or cannot be written.
+    """
+    path = user_file()
+    line = f"{name} = {value}\n"
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = tomllib.loads(text)
+        written, found = re.subn(rf"(?m)^[ \t]*{name}[ \t]*=.*\n?", line, text, count=1)
+        if not found:
+            written = f"{line}{text}"
+        if tomllib.loads(written) != before | tomllib.loads(line):
+            raise click.UsageError(f"{path}: it cannot be told where to write {name}; arriero config edit")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside = path.with_name(f"{path.name}.new")
+        with os.fdopen(
+            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+        ) as file:
+            file.write(written)
+        beside.replace(path)
+    except tomllib.TOMLDecodeError as error:
+        raise click.UsageError(f"{path}: this is no TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path}: cannot be written: {error}") from error
+    return path
 
 
 def settable(command: click.Command) -> dict[str, click.Option]:

@@ -46,6 +46,14 @@ def show(ctx: click.Context, origin: bool, as_json: bool) -> None:
         )
 
 
+def setting(ctx: click.Context, name: str) -> Any:
+    """What a question would have for the option of that parameter name: by environment, files, or default."""
+    group, ask = _root(ctx)
+    values = load(settable(ask))
+    with click.Context(group, info_name="arriero", default_map=default_map(values, group)) as root:
+        return ask.make_context("ask", [], parent=root).params[name]
+
+
 def _root(ctx: click.Context) -> tuple[click.Group, click.Command]:
     group = ctx.find_root().command
     assert isinstance(group, click.Group)

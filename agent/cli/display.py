@@ -1,115 +1,32 @@
 """Shows a run while it happens: the answer through a sink, everything else through a console."""
 
-import time
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from arriero.agent import events as ev
+from arriero.agent.approval import edit_note
+from arriero.prompts import ToolCall
 
 from .pictures import Pictures, deliver
-from .terminal import NeutralStream, Terminal, neutral
+from .settings import ShowTools
+from .sinks import Sink
+from .status_line import StatusLine
+from .terminal import Terminal, neutral
+from .waiting import Ask, Waiting, nothing
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console
 
-_NOTABLE_PREFILL = 256  # new tokens from which on reading the prompt is worth a word
 _MEASURABLE = 64  # new tokens from which on the time that reading takes says how fast it is
-_PATIENCE = 0.3  # seconds before anything is said about waiting
-
-
-class Sink(Protocol):
-    """Where the answer goes."""
-
-    def feed(self, text: str) -> None:
-        """Take the next piece of the answer."""
-
-    def finish(self) -> None:
-        """Bring out everything and end the line; more may follow."""
-
-    @property
-    def pending(self) -> str:
-        """Text that was taken and is not on the screen yet."""
-
-
-class PlainSink:
-    """Writes the answer as it comes, as plain text."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._open = False
-        self._safe = NeutralStream()
-
-    def feed(self, text: str) -> None:
-        self._write(self._safe.feed(text))
-
-    def _write(self, safe: str) -> None:
-        if safe:
-            self._stream.write(safe)
-            self._stream.flush()
-            self._open = not safe.endswith("\n")
-
-    def finish(self) -> None:
-        self._write(self._safe.finish())
-        if self._open:
-            self._stream.write("\n")
-            self._stream.flush()
-            self._open = False
-
-    @property
-    def pending(self) -> str:
-        return ""
-
-
-def fit(text: str, cells: int) -> str:
-    """The head of one line of text that takes at most ``cells`` columns; East Asian characters take two."""
-    from rich.cells import cell_len
-
-    text = text[:cells].replace("\t", " ")
-    while cell_len(text) > cells:
-        text = text[:-1]
-    return text
-
-
-class StatusLine:
-    """One line that is written over again; nothing at all off a terminal."""
-
-    def __init__(self, terminal: Terminal, *, quiet: bool = False) -> None:
-        self._terminal = terminal
-        self._on = terminal.interactive and not quiet
-        self._shown = ""
-
-    def show(self, text: str) -> None:
-        """Replace the line; longer text is cut at the width."""
-        if not self._on:
-            return
-        text = fit(text, self._terminal.width - 1)
-        if text != self._shown:
-            dim, end = ("\x1b[2m", "\x1b[0m") if self._terminal.colour else ("", "")
-            self._terminal.stream.write(f"\r\x1b[2K{dim}{text}{end}")
-            self._terminal.stream.flush()
-            self._shown = text
-
-    def preview(self, text: str) -> None:
-        """Show the end of text that is being written."""
-        last = neutral(text).rstrip().rpartition("\n")[2]
-        if last:
-            self.show(last[-(self._terminal.width - 1) :])
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._on and self._shown:
-            self._terminal.stream.write("\r\x1b[2K")
-            self._terminal.stream.flush()
-            self._shown = ""
 
 
 class Display:
     """Turns events into what a person sees.
 
     The answer goes to ``sink``; calls, notices and the waiting line go to ``terminal``. With ``quiet`` only
-    the answer is shown. ``calls`` keeps the finished calls of the run for showing them whole. ``pictures`` shows
-    plots (default: none are). ``reading_speed`` is in tokens a second, as far as it is known; it is measured anew.
+    the answer is shown; ``tools`` says how much of calls is. ``calls`` keeps the finished calls of the run for
+    showing them whole. ``pictures`` shows plots (default: none are). ``waiting`` says what is waited for.
     """
 
     def __init__(
@@ -118,24 +35,26 @@ class Display:
         terminal: Terminal,
         *,
         quiet: bool = False,
+        tools: ShowTools = "full",
         hint: str = "",
         pictures: Pictures | None = None,
+        ask: Ask = nothing,
         reading_speed: float = 0.0,
     ) -> None:
         self.finished: ev.RunFinished | None = None
-        self.reading_speed = reading_speed
         self.calls: list[tuple[ev.ToolCallStarted, ev.ToolCallFinished]] = []
+        self.waiting = Waiting(terminal, reading_speed=reading_speed)
         self._sink = sink
         self._terminal = terminal
         self._quiet = quiet
+        self._tools = tools
         self._hint = hint
         self._pictures = pictures or Pictures(terminal, {})
         self._status = StatusLine(terminal, quiet=quiet)
+        self.watch(ask)
         self._console: Console | None = None
         self._running: dict[str, ev.ToolCallStarted] = {}
-        self._doing: Callable[[float], str] = lambda waited: ""
-        self._since = time.monotonic()
-        self._pieces = 0
+        self._edited: set[str] = set()
         self._latest = ""
 
     @property
@@ -145,24 +64,34 @@ class Display:
             self._console = self._terminal.console()
         return self._console
 
+    def watch(self, ask: Ask) -> None:
+        """Have the model asked how far it is, where there is anybody to tell."""
+        if self._status.on:
+            self.waiting.ask = ask
+
     def handle(self, event: ev.Event | None) -> None:
         """Show one event; None means that time has passed."""
         match event:
             case None:
                 self._tick()
+            case ev.RunStarted():
+                self.waiting.for_model()
             case ev.StepStarted():
-                self._wait(_reading(event, self.reading_speed))
+                self.waiting.for_model(event)
             case ev.TextDelta(text=text):
                 self._status.clear()
                 self._sink.feed(text)
-                self._wait(lambda waited: "")
+                self.waiting.for_nothing()
                 self._status.preview(self._sink.pending)
             case ev.ToolCallDelta():
-                self._pieces += 1
-                pieces = self._pieces
-                self._wait(lambda waited: f"writing a call, {pieces} tokens", restart=pieces == 1)
+                self.waiting.for_call()
             case ev.ToolCallStarted():
                 self._start_call(event)
+            case ev.ToolCallEdited(call_id=call_id) if call_id in self._running:
+                self._edited.add(call_id)
+                self._running[call_id] = self._running[call_id].model_copy(
+                    update={"arguments": event.arguments}
+                )
             case ev.ToolOutputDelta(text=text):
                 self._latest = neutral(text).rstrip().rpartition("\n")[2] or self._latest
             case ev.ToolCallFinished():
@@ -197,29 +126,20 @@ class Display:
         self._status.clear()
         self._sink.finish()
 
-    def _wait(self, doing: Callable[[float], str], *, restart: bool = True) -> None:
-        self._doing = doing
-        if restart:
-            self._since = time.monotonic()
-
     def _tick(self) -> None:
-        waited = time.monotonic() - self._since
-        text = self._doing(waited) if waited >= _PATIENCE else ""
-        if text:
-            self._status.show(text)
+        if self._status.on and (line := self.waiting.line):
+            self._status.show(line)
 
     def _start_call(self, event: ev.ToolCallStarted) -> None:
         from .panels import short_name
 
-        self._pieces = 0
         self._running[event.call_id] = event
         self._break()
-        mark, name = self._terminal.symbol("●", "*"), short_name(event.name)
         self._latest = ""
-        self._wait(lambda waited: f"{mark} {name}  {waited:.1f}s  {self._latest or '(Ctrl-C stops it)'}")
+        self.waiting.for_tool(short_name(event.name), lambda: self._latest)
 
     def _finish_call(self, event: ev.ToolCallFinished) -> None:
-        from .panels import print_call, short_name
+        from .panels import short_name
 
         self._status.clear()
         started = self._running.pop(event.call_id, None)
@@ -229,38 +149,39 @@ class Display:
             return
         self.calls.append((started, event))
         if not self._quiet:
-            print_call(
-                self.console,
-                self._terminal,
-                event.name,
-                started.arguments,
-                event.content,
-                ok=event.ok,
-                seconds=event.seconds,
-                hint=self._hint,
-            )
+            self._show_call(started, event)
         if event.artifacts:
             self._break()
             warn = partial(self.notice, style="yellow")
             deliver(event.run_id, event.artifacts, self._pictures, self.notice, warn)
 
+    def _show_call(self, started: ev.ToolCallStarted, event: ev.ToolCallFinished) -> None:
+        from .panels import Shown, print_call, print_line
+
+        content, edited = event.content, event.call_id in self._edited
+        if edited:  # the call is shown as it ran, which is all that the note says
+            content = content.removeprefix(edit_note(ToolCall(name=event.name, arguments=started.arguments)))
+        shown = Shown(event.name, started.arguments, content, event.ok, event.seconds, edited)
+        if self._tools == "full":
+            print_call(self.console, self._terminal, shown, hint=self._hint)
+        elif self._tools == "line":
+            print_line(self.console, self._terminal, shown)
+
     def _measure(self, usage: ev.Usage) -> None:
         took = usage.seconds - usage.decode_seconds
         if usage.prompt_tokens >= _MEASURABLE and took > 0:
-            self.reading_speed = usage.prompt_tokens / took
+            self.waiting.reading_speed = usage.prompt_tokens / took
 
     def _end(self, event: ev.RunFinished) -> None:
         self._break()
         self.finished = event
 
 
-def _reading(event: ev.StepStarted, speed: float) -> Callable[[float], str]:
-    """What to say while the model reads; ``speed`` is what it read in a second before, 0.0 where none is known."""
-    new = event.new_tokens
-    if new < _NOTABLE_PREFILL:
-        return lambda waited: f"thinking  {waited:.1f}s"
-    about = f" of about {new / speed:.0f}s" if speed else ""
-    return lambda waited: f"reading {new:,} tokens  {waited:.1f}s{about}"
+def json_line(event: "BaseModel") -> str:
+    """An event as a line of JSON in ASCII, with the version of its form as ``v``."""
+    import json
+
+    return json.dumps({"v": ev.EVENT_FORMAT, **event.model_dump(mode="json")})
 
 
 class JsonLines:
@@ -274,9 +195,7 @@ class JsonLines:
         """Write one event; EventAdapter reads it back."""
         if event is None:
             return
-        import json
-
-        self._stream.write(json.dumps(event.model_dump(mode="json")) + "\n")
+        self._stream.write(f"{json_line(event)}\n")
         self._stream.flush()
         if isinstance(event, ev.RunFinished):
             self.finished = event

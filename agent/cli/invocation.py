@@ -52,12 +52,15 @@ def _set_up_logging(debug: bool) -> None:
         logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
         logging.getLogger("arriero").setLevel(logging.DEBUG)
     elif not logging.getLogger().handlers:
+        from .errors import FAULTS
+
         # Without any handler, Python itself writes warnings of libraries onto the terminal.
         logging.getLogger().addHandler(logging.NullHandler())
+        logging.getLogger("arriero").addHandler(FAULTS)
 
 
 def finish(work: Callable[[], int], *, debug: bool) -> None:
-    """Do the work and end with its exit code; a fault of ours becomes one line, with ``debug`` a traceback."""
+    """Do the work and end with its exit code; a fault of ours becomes a line and a log, or raises with ``debug``."""
     try:
         code = int(work())
     except BrokenPipeError:
@@ -67,7 +70,8 @@ def finish(work: Callable[[], int], *, debug: bool) -> None:
     except Exception as error:
         if debug:
             raise
-        what = f"{type(error).__name__}: {error}".replace("\n", " ")
-        click.echo(f"error: this should not have happened: {what}; --debug shows where", err=True)
+        from .errors import say_fault
+
+        say_fault(error)
         code = Exit.FAILED
     click.get_current_context().exit(code)

@@ -18,8 +18,6 @@ ReadKey = Callable[[float], str]
 
 _TICK: Final = 0.1
 _LONGEST: Final = 2000  # characters of a typed line
-_ENTER: Final = "\r\n"
-_BACKSPACE: Final = "\x7f\x08"
 
 
 @contextmanager
@@ -76,22 +74,51 @@ def single_keys() -> Iterator[ReadKey]:
 def typed_line(read_key: ReadKey, show: Callable[[str], None], wanted: Callable[[], bool]) -> str | None:
     """A line typed with single keys: Enter ends it, Backspace takes back, Escape gives up (None).
 
-    ``show`` writes to the screen; ``wanted`` says whether the line is still of use.
+    A pasted line end does not end it. ``show`` writes to the screen; ``wanted`` says whether the line is still of
+    use.
     """
-    line = ""
+    from prompt_toolkit.input.vt100_parser import Vt100Parser
+    from prompt_toolkit.key_binding import KeyPress
+    from prompt_toolkit.keys import Keys
+
+    typed: list[KeyPress] = []
+    parser, line = Vt100Parser(typed.append), _Line(show)
     while wanted():
-        keys = read_key(_TICK)
-        if keys.startswith("\x1b"):
-            if keys == "\x1b":
-                return None
-            continue  # an arrow or another key without a character
-        for key in keys:
-            if key in _ENTER:
-                return line.strip()
-            if key in _BACKSPACE:
-                show("\b \b" if line else "")
-                line = line[:-1]
-            elif (safe := neutral(key)) and len(line) < _LONGEST:
-                line += safe
-                show(safe)
+        if text := read_key(_TICK):
+            parser.feed(text)
+            # With Escape begin keys that are not known here, too.
+            del typed[next((at for at, key in enumerate(typed) if key.key is Keys.Escape), len(typed)) :]
+        else:
+            parser.flush()
+        while typed:
+            match typed.pop(0):
+                case KeyPress(key=Keys.ControlM | Keys.ControlJ):
+                    return line.text.strip()
+                case KeyPress(key=Keys.Escape):
+                    return None
+                case KeyPress(key=Keys.ControlH | Keys.Backspace):
+                    line.take_back()
+                case KeyPress(key=Keys.BracketedPaste, data=data):
+                    line.add(" ".join(data.split()))
+                case KeyPress(key=str() as key) if not isinstance(key, Keys):
+                    line.add(key)
     return None
+
+
+class _Line:
+    """What has been typed of a line, as it stands on the screen."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self.text = ""
+        self._show = show
+
+    def add(self, text: str) -> None:
+        safe = neutral(text)[: _LONGEST - len(self.text)]
+        self.text += safe
+        self._show(safe)
+
+    def take_back(self) -> None:
+        from rich.cells import cell_len
+
+        self._show("\b \b" * cell_len(self.text[-1:]))
+        self.text = self.text[:-1]

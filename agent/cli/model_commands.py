@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -59,12 +60,21 @@ def list_models(here: bool, as_json: bool) -> None:
 @models.command(context_settings=CONTEXT)
 @click.argument("model")
 @click.option("--sha256", default="", metavar="SUM", help="The file's SHA-256, where you know it.")
+@click.option(
+    "--from-file",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Take this file of it instead of fetching it (repeatable: all parts of a split model).",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def pull(model: str, sha256: str, quiet: bool) -> None:
+def pull(model: str, sha256: str, files: tuple[Path, ...], quiet: bool) -> None:
     """Fetch a model, or go on with it; its path is printed at the end.
 
     MODEL is a name of the list (llama3.1-8b, llama3.1-8b:q8_0), a file of the hub (hf:OWNER/REPO/FILE.gguf,
-    hf:OWNER/REPO:Q4_K_M), or the address of a GGUF file. Ctrl-C keeps what has arrived.
+    hf:OWNER/REPO:Q4_K_M), or the address of a GGUF file. Ctrl-C keeps what has arrived. Where there is no network,
+    --from-file puts a file that is here already under the name.
     """
     from arriero.agent.store import ModelStore, read_reference
 
@@ -75,10 +85,14 @@ def pull(model: str, sha256: str, quiet: bool) -> None:
             click.echo(f"licence: {meant.licence}", err=True)
         shown = _Progress(sys.stderr if not quiet else None)
         try:
-            path = asyncio.run(store.pull(model, sha256=sha256, on_progress=shown))
+            if files:
+                path = store.take(model, files, sha256=sha256, on_progress=shown)
+            else:
+                path = asyncio.run(store.pull(model, sha256=sha256, on_progress=shown))
         except KeyboardInterrupt:
             shown.end()
-            click.echo(f"stopped; arriero models pull {model} goes on from here", err=True)
+            goes_on = "nothing was taken" if files else f"arriero models pull {model} goes on from here"
+            click.echo(f"stopped; {goes_on}", err=True)
             raise
         shown.end()
         click.echo(str(path))
@@ -201,10 +215,12 @@ def _told(work: Callable[[], None]) -> None:
     """Do it; what arriero refuses becomes one line and an exit code."""
     from arriero.prompts import ArrieroError
 
+    from .errors import say_error
+
     try:
         work()
     except ArrieroError as error:
-        click.echo(f"error: {neutral(str(error))}", err=True)
+        say_error(error)
         click.get_current_context().exit(1)
 
 

@@ -4,17 +4,22 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
+from arriero.agent.approval import Decided
 from arriero.agent.events import RunFinished
 from arriero.agent.files import fenced
 from arriero.prompts import ArrieroError
 
 from .approval import person_present
-from .display import Display, JsonLines, PlainSink, StatusLine
+from .display import Display, JsonLines
+from .errors import say_error, say_log
 from .exits import Exit, error_code, exit_code
+from .loading import Loading
 from .runner import Runner
 from .session import Session
 from .settings import Settings
-from .terminal import Terminal, neutral
+from .sinks import PlainSink
+from .status_line import StatusLine
+from .terminal import Terminal
 from .told import untold
 
 
@@ -31,18 +36,17 @@ def ask(settings: Settings, question: str) -> Exit:
     """Answer one question on stdout; returns the exit code. Errors are said in one line on stderr."""
     terminal = Terminal.detect(sys.stderr, plain=settings.plain)
     display: Display | JsonLines
-    if settings.json:
-        display = JsonLines(sys.stdout)
-    else:
-        display = Display(PlainSink(sys.stdout), terminal, quiet=settings.quiet)
+    display = JsonLines(sys.stdout) if settings.json else plain_display(settings, terminal)
     try:
         with opened(settings, terminal) as session:
+            if isinstance(display, Display):
+                display.watch(session.progress)
             if not settings.quiet and not settings.json:
                 for line in [*session.toolbox.notices, *untold(session.toolbox.hints)]:
                     display.notice(line)
             question, lines = session.with_files(question, settings.files)
-            for line in lines:
-                display.notice(line)
+            for line, much in lines:
+                display.notice(line, "yellow" if much else "dim")
             return answer(session, question, display, settings)
     except ArrieroError as error:
         code = error_code(error)
@@ -50,8 +54,13 @@ def ask(settings: Settings, question: str) -> Exit:
             raise
         if isinstance(display, JsonLines):
             display.fail(str(error))
-        say_error(str(error))
+        say_error(error)
         return code
+
+
+def plain_display(settings: Settings, terminal: Terminal) -> Display:
+    """The answer as plain text on stdout, what else there is to see on ``terminal``."""
+    return Display(PlainSink(sys.stdout), terminal, quiet=settings.quiet, tools=settings.show_tools)
 
 
 @contextmanager
@@ -62,18 +71,10 @@ def opened(settings: Settings, terminal: Terminal) -> Iterator[Session]:
     if person_present(terminal) and not settings.json:
         session.approver.terminal = terminal
     status = StatusLine(terminal, quiet=settings.quiet or settings.json)
-    loaded = 0.0
-
-    def on_progress(fraction: float) -> None:
-        nonlocal loaded
-        loaded = fraction
-
-    def on_tick() -> None:
-        status.show(session.toolbox.doing or f"loading {settings.model}  {loaded:.0%}")
-
+    loading = Loading(settings.model)
     try:
         try:
-            session.start(on_progress, on_tick)
+            session.start(loading.tell, lambda: status.show(session.toolbox.doing or loading.line))
         finally:
             status.clear()
         yield session
@@ -82,18 +83,12 @@ def opened(settings: Settings, terminal: Terminal) -> Iterator[Session]:
         runner.close()
 
 
-def say_error(message: str) -> None:
-    """One line on stderr that says what went wrong."""
-    sys.stderr.write(f"error: {neutral(message)}\n")
-    sys.stderr.flush()
-
-
 def answer(
     session: Session,
     question: str | None,
     display: Display | JsonLines,
     settings: Settings,
-    decisions: Mapping[str, bool] | None = None,
+    decisions: Mapping[str, Decided] | None = None,
 ) -> Exit:
     """Show the answer to a question, or without one of what is unfinished; the exit code says how it ended."""
     with closing(session.ask(question, decisions)) as events:
@@ -118,3 +113,4 @@ def explain(finished: RunFinished, settings: Settings) -> None:
     reason = finished.stop_reason.replace("_", " ")
     said = (finished.error or f"stopped: {reason}").removeprefix("Error: ")
     say_error(f"{said}; --approve PATTERN lets such calls run unasked" if reason == "approval" else said)
+    say_log()

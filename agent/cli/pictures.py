@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Protocol = Literal["kitty", "sixel", "block", "off"]
 
 VARIABLE: Final = "ARRIERO_IMAGES"
+OTHERS: Final = ("auto", "path")
+"""Values of the variable beside the protocols; where pictures are saved is told with any of them."""
 HINT: Final = "this terminal can show plots: pip install 'arriero[images]'"
 _COLUMNS, _ROWS = 72, 24
 _PIXELS: Final = 20_000_000
@@ -28,7 +30,8 @@ _SIXEL_TERMS: Final = ("foot", "mlterm", "contour", "yaft")
 
 
 def protocol_of(terminal: Terminal, environ: Mapping[str, str] | None = None) -> Protocol:
-    """How pictures are shown: ``ARRIERO_IMAGES`` (kitty, sixel, block, off), else by what the terminal says it is.
+    """How pictures are shown: as ``ARRIERO_IMAGES`` says (kitty, sixel, block; path or off for not at all), with
+    auto, or without it, by what the terminal says it is.
 
     In tmux and screen, over which few get through, none are shown unless the variable says so. Nothing is asked
     of the terminal.
@@ -39,6 +42,8 @@ def protocol_of(terminal: Terminal, environ: Mapping[str, str] | None = None) ->
     wanted = variables.get(VARIABLE, "")
     if wanted in get_args(Protocol):
         return wanted  # type: ignore[return-value]
+    if wanted == "path":
+        return "off"
     name, program = variables.get("TERM", ""), variables.get("TERM_PROGRAM", "")
     if variables.get("TMUX") or variables.get("STY") or name.startswith(("tmux", "screen")):
         return "off"

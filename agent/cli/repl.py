@@ -9,9 +9,10 @@ from importlib.metadata import version
 from arriero.prompts import ArrieroError
 
 from .chat import Chat
+from .errors import say_error
 from .exits import Exit, error_code
 from .keys import keys_kept
-from .oneshot import opened, say_error
+from .oneshot import opened
 from .prompt import Editor, EntryCompleter
 from .session import DEMONSTRATION
 from .settings import BUNDLED, Settings
@@ -22,21 +23,28 @@ from .told import untold
 _TWICE = 2.0  # seconds within which a second Ctrl-C leaves
 
 
-def converse(settings: Settings) -> Exit:
-    """Talk until Ctrl-D, ``/quit``, or Ctrl-C twice on an empty line; returns the exit code."""
+def converse(settings: Settings, *, told: bool = False) -> Exit:
+    """Talk until Ctrl-D, ``/quit``, or Ctrl-C twice on an empty line; returns the exit code.
+
+    Of a session that goes on the last question and answer are shown, unless they were ``told`` already.
+    """
     terminal = Terminal.detect(sys.stdout, plain=settings.plain)
     try:
         with keys_kept(), opened(settings, terminal) as session:
             chat = Chat(session, terminal)
             if not settings.quiet:
                 _greet(chat)
-            _loop(chat, Editor(terminal, chat.status, completer_for(chat)))
+                if session.conversation.messages and not told:
+                    chat.show_where_it_stands()
+            editor = Editor(terminal, chat.status, completer_for(chat))
+            session.runner.watch = editor.meanwhile.watched
+            _loop(chat, editor)
             if not settings.quiet:
                 _say_how_to_go_on(chat)
     except ArrieroError as error:
         if settings.debug:
             raise
-        say_error(str(error))
+        say_error(error)
         return error_code(error)
     return Exit.OK
 
@@ -61,7 +69,8 @@ def completer_for(chat: Chat) -> EntryCompleter:
         except (ArrieroError, OSError):
             return ()
 
-    return EntryCompleter(COMMANDS, words, [name for name, command in COMMANDS.items() if command.paths])
+    names = [name if command.usage == name else f"{name} " for name, command in COMMANDS.items()]
+    return EntryCompleter(names, words, [name for name, command in COMMANDS.items() if command.paths])
 
 
 def _say_how_to_go_on(chat: Chat) -> None:

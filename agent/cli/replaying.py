@@ -11,8 +11,9 @@ from arriero.agent.events import Event
 from arriero.agent.journal import Journal
 from arriero.agent.journal.replay import VerifyingModel, difference, replay, same_weights
 
-from .display import Display, JsonLines, PlainSink
+from .display import Display, JsonLines
 from .exits import Exit
+from .sinks import PlainSink
 from .terminal import Terminal, neutral
 
 

@@ -3,20 +3,21 @@
 import sys
 from collections.abc import Mapping
 
-from arriero.agent.approval import shown_call
+from arriero.agent.approval import Decided, shown_call
 from arriero.agent.journal import Journal
 from arriero.prompts import ArrieroError
 
-from .display import Display, PlainSink
+from .display import Display
+from .errors import say_error
 from .exits import Exit, error_code
-from .oneshot import answer, opened, say_error
+from .oneshot import answer, opened, plain_display
 from .repl import converse
 from .session import Session
 from .settings import Settings
 from .terminal import Terminal, neutral
 
 
-def resume(settings: Settings, question: str, decisions: Mapping[str, bool]) -> Exit:
+def resume(settings: Settings, question: str, decisions: Mapping[str, Decided]) -> Exit:
     """Go on with the session of the settings; without a question, a person at the terminal goes on talking."""
     terminal = Terminal.detect(sys.stderr, plain=settings.plain)
     try:
@@ -24,21 +25,21 @@ def resume(settings: Settings, question: str, decisions: Mapping[str, bool]) -> 
         with opened(settings, terminal) as session:
             if code := _misled(session, decisions):
                 return code
+            told = session.conversation.unfinished
             code = _unfinished(session, terminal, decisions)
             if code is not Exit.OK:
                 return code
             if question.strip():
-                display = Display(PlainSink(sys.stdout), terminal, quiet=settings.quiet)
-                return answer(session, question, display, settings)
+                return answer(session, question, _display(session, terminal), settings)
     except ArrieroError as error:
         if settings.debug:
             raise
-        say_error(str(error))
+        say_error(error)
         return error_code(error)
-    return converse(settings) if sys.stdin.isatty() and sys.stdout.isatty() else Exit.OK
+    return converse(settings, told=told) if sys.stdin.isatty() and sys.stdout.isatty() else Exit.OK
 
 
-def _misled(session: Session, decisions: Mapping[str, bool]) -> Exit | None:
+def _misled(session: Session, decisions: Mapping[str, Decided]) -> Exit | None:
     """Say which calls there are to decide where a decision is about another; None where all fit."""
     pending = session.conversation.pending
     waiting = [call.id for call in pending.open_calls] if pending else []
@@ -58,16 +59,22 @@ def _check_that_it_is_there(name: str) -> None:
         journal.close()
 
 
-def _unfinished(session: Session, terminal: Terminal, decisions: Mapping[str, bool]) -> Exit:
+def _unfinished(session: Session, terminal: Terminal, decisions: Mapping[str, Decided]) -> Exit:
     if not session.conversation.unfinished:
         return Exit.OK
-    display = Display(PlainSink(sys.stdout), terminal, quiet=session.settings.quiet)
-    code = answer(session, None, display, session.settings, decisions)
+    code = answer(session, None, _display(session, terminal), session.settings, decisions)
     pending = session.conversation.pending
     for call in pending.to_decide if pending else ():
         shown = neutral(shown_call(call.name, call.arguments))
         name = session.settings.session
         say_error(
-            f"{shown} waits: arriero sessions resume {name} --again {call.id} runs it, --skip {call.id} does not"
+            f"{shown} waits: arriero sessions resume {name} --again {call.id} runs it, --skip {call.id} does not, "
+            f"--edit {call.id} ARGUMENTS changes it"
         )
     return code
+
+
+def _display(session: Session, terminal: Terminal) -> Display:
+    display = plain_display(session.settings, terminal)
+    display.watch(session.progress)
+    return display

@@ -4,9 +4,10 @@ import asyncio
 import queue
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any, Final, TypeVar
 
@@ -20,10 +21,24 @@ PATIENCE: Final = 3.0  # seconds for a cancelled run or a closing tool to end
 _HARD_PRESSES: Final = 3
 
 
+Pressed = Callable[[], bool]
+"""Whether a key that stops what runs was pressed since this was last asked."""
+
+
+@contextmanager
+def _unwatched() -> Iterator[Pressed]:
+    yield lambda: False
+
+
 class Runner:
-    """An event loop in a daemon thread; the main thread hands it work and waits in an interruptible way."""
+    """An event loop in a daemon thread; the main thread hands it work and waits in an interruptible way.
+
+    ``watch`` watches the keyboard while something runs that a person may want to stop: a key that it knows does what
+    Ctrl-C does (default: no key does).
+    """
 
     def __init__(self) -> None:
+        self.watch: Callable[[], AbstractContextManager[Pressed]] = _unwatched
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="arriero-loop", daemon=True)
         self._thread.start()
@@ -37,6 +52,26 @@ class Runner:
             future.cancel()
             raise
 
+    def attend(self, work: Coroutine[Any, Any, T], on_tick: Callable[[], None]) -> T:
+        """The result of a coroutine that somebody waits for: ``watch`` watches the keyboard, ``on_tick`` shows what
+        goes on. Ctrl-C cancels it.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            with self.watch() as pressed:
+                while True:
+                    try:
+                        return future.result(TICK)
+                    except TimeoutError:
+                        if future.done():
+                            raise
+                    if pressed():
+                        raise KeyboardInterrupt
+                    on_tick()
+        except BaseException:
+            future.cancel()
+            raise
+
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """Begin a coroutine and do not wait; what goes wrong in it shows when its object is used."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -45,7 +80,7 @@ class Runner:
     def stream(
         self, open_stream: Callable[[CancellationToken], AsyncIterator[Event]]
     ) -> Generator[Event | None, None, None]:
-        """The events of a run, and None at every tick without one.
+        """The events of a run, and None at every tick.
 
         The first Ctrl-C cancels the run, which then ends by itself; the second stops it from outside; the
         third raises KeyboardInterrupt. Leaving the iterator early cancels the run too.
@@ -60,8 +95,11 @@ class Runner:
         future = asyncio.run_coroutine_threadsafe(pump(), self._loop)
         future.add_done_callback(lambda done: box.put(_End(done)))
         try:
-            with _interrupts(token, future):
-                yield from _drain(box)
+            with _interrupts(token, future) as interrupt, self.watch() as pressed:
+                for item in _drain(box):
+                    if pressed():
+                        interrupt()
+                    yield item
         finally:
             token.cancel()
             _settle(future)
@@ -80,11 +118,19 @@ class _End:
 
 
 def _drain(box: "queue.SimpleQueue[Event | _End]") -> Iterator[Event | None]:
+    ticked = time.monotonic()
     while True:
         try:
             item = box.get(timeout=TICK)
         except queue.Empty:
+            item = None
+        now = time.monotonic()
+        if (
+            item is None or now - ticked >= TICK
+        ):  # the clock goes on where events come one after the other, too
+            ticked = now
             yield None
+        if item is None:
             continue
         if isinstance(item, _End):
             if item.future.cancelled():
@@ -118,10 +164,11 @@ def _settle(future: "Future[None]") -> None:
 
 
 @contextmanager
-def _interrupts(token: CancellationToken, future: "Future[None]") -> Iterator[None]:
+def _interrupts(token: CancellationToken, future: "Future[None]") -> Iterator[Callable[[], None]]:
+    """Ctrl-C stops the run, the harder the oftener; so does what this gives."""
     presses = 0
 
-    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+    def interrupt() -> None:
         nonlocal presses
         presses += 1
         if presses >= _HARD_PRESSES:
@@ -130,12 +177,15 @@ def _interrupts(token: CancellationToken, future: "Future[None]") -> Iterator[No
         if presses > 1:
             future.cancel()
 
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        interrupt()
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield interrupt
         return
     previous = signal.signal(signal.SIGINT, on_interrupt)
     try:
-        yield
+        yield interrupt
     finally:
         signal.signal(signal.SIGINT, previous)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arriero.agent.agent import DEFAULT_INSTRUCTIONS, Agent
-from arriero.agent.approval import ApprovalRules
-from arriero.agent.backends import Model, Sampling
+from arriero.agent.approval import ApprovalRules, Decided, Decision
+from arriero.agent.backends import Model, Progress, Sampling, TellsProgress
 from arriero.agent.context import ContextState, DropToolOutputs, what_went
 from arriero.agent.conversation import Conversation
 from arriero.agent.events import Event
@@ -21,17 +21,17 @@ from arriero.prompts import Segment
 from arriero.tools import Tool
 
 from .approval import Approver
-from .attachments import echo, read, with_attachments
+from .attachments import Echo, echo, read, weigh, with_attachments
 from .exits import NotReady
 from .runner import PATIENCE, Runner, load
 from .script import ScriptFile
-from .settings import BUNDLED, SCRIPT, Settings
+from .settings import BUNDLED, SCRIPT, TOOLS, Settings
 from .toolbox import Toolbox
 
 if TYPE_CHECKING:
     from arriero.tools.python import PythonTool
 
-Progress = Callable[[float], None]
+Loaded = Callable[[float], None]
 
 _DEMONSTRATION_TOKENS = (
     1500  # a question: none that it can answer takes more, and on others it may not find an end
@@ -65,7 +65,7 @@ class Session:
         self.conversation: Conversation
 
     def start(
-        self, on_progress: Progress = lambda fraction: None, on_tick: Callable[[], None] = lambda: None
+        self, on_progress: Loaded = lambda fraction: None, on_tick: Callable[[], None] = lambda: None
     ) -> None:
         """Load the model and make the tools; Ctrl-C gets through. Raises ArrieroError."""
         self.guards = pipeline(self.settings.safety)
@@ -114,7 +114,15 @@ class Session:
         self.agent.approve = self._rules()
 
     def _rules(self) -> ApprovalRules:
-        return ApprovalRules(dict.fromkeys(self.settings.approve, "allow"), ask=self.approver)
+        settings, rules = self.settings, dict[str, Decision]()
+        for patterns, decision in (
+            (settings.deny, "deny"),
+            (settings.ask, "ask"),
+            (settings.approve, "allow"),
+        ):
+            for pattern in patterns:
+                rules.setdefault(known_as(pattern), decision)  # type: ignore[arg-type]
+        return ApprovalRules(rules, ask=self.approver)
 
     @property
     def open_journal(self) -> Journal:
@@ -168,7 +176,7 @@ class Session:
         self.conversation = load(lambda: kept.open(self.agent))
 
     def ask(
-        self, question: str | None, decisions: Mapping[str, bool] | None = None
+        self, question: str | None, decisions: Mapping[str, Decided] | None = None
     ) -> Generator[Event | None, None, None]:
         """The events of a run on the conversation, and None as time passes; asks for approvals in between.
 
@@ -184,8 +192,8 @@ class Session:
                 yield event
                 self.approver.attend()
 
-    def with_files(self, question: str, paths: Sequence[Path]) -> tuple[str, list[str]]:
-        """The question with files before it, which Python finds in its work folder too, and a line on each.
+    def with_files(self, question: str, paths: Sequence[Path]) -> tuple[str, list[Echo]]:
+        """The question with files before it, which Python finds in its work folder too, and what is said of each.
 
         Raises AttachmentError, and OSError where the work folder takes no more.
         """
@@ -196,12 +204,18 @@ class Session:
             sandbox = python.sandbox(self.conversation.id)
             for one in attachments:
                 self.runner.call(sandbox.put(one.name, one.data))
-        return text, echo(attachments, self._count, self.model.context_length)
+        length = self.model.context_length
+        itself = weigh(question, self._count, length)
+        return text, [*echo(attachments, self._count, length), *([itself] if itself else [])]
 
     def _count(self, text: str) -> int:
         return len(self.model.tokenize([Segment(text)]))
 
-    def change_model(self, name: str, on_progress: Progress, on_tick: Callable[[], None]) -> None:
+    def progress(self) -> Progress | None:
+        """How far the model is with what it does just now, as far as it tells."""
+        return self.model.progress() if isinstance(self.model, TellsProgress) else None
+
+    def change_model(self, name: str, on_progress: Loaded, on_tick: Callable[[], None]) -> None:
         """Load another model, then free the one before; the conversation begins anew. Raises ArrieroError."""
         settings = replace(self.settings, model=name)
         model = load(lambda: load_model(settings, on_progress), on_tick)
@@ -235,6 +249,12 @@ class Session:
         return next((tool for tool in self.tools.values() if tool.name == name), None)
 
 
+def known_as(pattern: str) -> str:
+    """A pattern of calls, with the name that a tool has for the model in the place of the one that people use."""
+    name, paren, rest = pattern.partition("(")
+    return f"{TOOLS.get(name, name)}{paren}{rest}"
+
+
 def sampling(settings: Settings) -> Sampling:
     """How tokens are chosen: the bundled model is greedy unless told otherwise."""
     chosen = Sampling(seed=settings.seed)
@@ -245,7 +265,7 @@ def sampling(settings: Settings) -> Sampling:
     return chosen if settings.top_p is None else replace(chosen, top_p=settings.top_p)
 
 
-def load_model(settings: Settings, on_progress: Progress = lambda fraction: None) -> Model:
+def load_model(settings: Settings, on_progress: Loaded = lambda fraction: None) -> Model:
     """The model that the settings name. Raises NotReady where there is none, ModelError for a bad one."""
     if settings.model.startswith(SCRIPT):
         path = Path(settings.model.removeprefix(SCRIPT)).expanduser()

@@ -1,24 +1,20 @@
-"""``arriero sessions``, ``logs`` and ``replay``: what was said and done before."""
+"""``arriero sessions`` and ``replay``: what was said and done before."""
 
 import json
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .exits import Exit, error_code
+from .exits import Exit
+from .listing import fail, moment_text, one_line, opened_journal, plain
 from .options import CONTEXT, with_options
+from .terminal import neutral
 
 if TYPE_CHECKING:
-    from arriero.agent.events import Event
-    from arriero.agent.journal import Entry, Journal
-    from arriero.prompts import Message
-
-_ROW = 60  # characters of a text in a list
+    from arriero.agent.approval import Decided, Edited
+    from arriero.agent.journal import Journal
 
 _FILE = click.option(
     "-o", "file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Default: stdout."
@@ -39,14 +35,16 @@ def sessions() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_sessions(limit: int, as_json: bool) -> None:
     """The sessions, the latest first."""
-    with _journal() as journal:
+    with opened_journal() as journal:
         found = journal.sessions(limit=limit)
     if as_json:
-        click.echo(json.dumps([_plain(info) for info in found], indent=1, ensure_ascii=False))
+        click.echo(json.dumps([plain(info) for info in found], indent=1, ensure_ascii=False))
         return
     for info in found:
         mark = "interrupted" if info.interrupted else ""
-        click.echo(f"{_line(info.shown, 20):20} {_when(info.updated)} {mark:11} {_line(info.title)}")
+        click.echo(
+            f"{one_line(info.shown, 20):20} {moment_text(info.updated)} {mark:11} {one_line(info.title)}"
+        )
     if not found:
         click.echo("no sessions yet; every conversation becomes one", err=True)
 
@@ -62,19 +60,23 @@ def show(session: str, *, as_page: bool, file: Path | None, force: bool) -> None
     With --html SESSION may also be a run (an id, or the beginning of one; see logs).
     """
     if as_page:
-        with _journal() as journal:
+        with opened_journal() as journal:
             _put(_page(journal, session), file, force=force)
         return
     if file is not None:
-        _fail("-o goes with --html; arriero sessions export writes a session as text", Exit.USAGE)
-    with _journal() as journal:
+        fail("-o goes with --html; arriero sessions export writes a session as text", Exit.USAGE)
+    with opened_journal() as journal:
         info, entries = journal.session(session), journal.entries(session)
-    click.echo(_text(f"{info.shown}  {info.model}  {info.runs} runs"))
-    for number, message in _standing(entries):
+    from arriero.agent.journal.restore import standing
+
+    click.echo(neutral(f"{info.shown}  {info.model}  {info.runs} runs"))
+    for one in standing(entries):
+        message = one.message
         calls = ", ".join(f"{call.name}({json.dumps(call.arguments)})" for call in message.tool_calls)
-        said = " ".join(part for part in (message.content, calls) if part)
+        mark = "(interrupted)" if one.cut_off else ""
+        said = " ".join(part for part in (message.content, calls, mark) if part)
         if message.role != "system":
-            click.echo(f"{number:4}  {message.role:9}  {_text(said)}")
+            click.echo(f"{one.number:4}  {message.role:9}  {neutral(said)}")
 
 
 @sessions.command(context_settings=CONTEXT)
@@ -85,7 +87,7 @@ def show(session: str, *, as_page: bool, file: Path | None, force: bool) -> None
 @click.option("--name", metavar="NAME", help="Name of the new session.")
 def fork(session: str, at: int | None, name: str | None) -> None:
     """Make a new session that shares what SESSION held up to a point."""
-    with _journal() as journal:
+    with opened_journal() as journal:
         click.echo(journal.fork(session, at=at, name=name).shown)
 
 
@@ -94,15 +96,15 @@ def fork(session: str, at: int | None, name: str | None) -> None:
 @click.argument("name")
 def rename(session: str, name: str) -> None:
     """Give a session a name."""
-    with _journal() as journal:
-        click.echo(_text(journal.rename(session, name).shown))
+    with opened_journal() as journal:
+        click.echo(neutral(journal.rename(session, name).shown))
 
 
 @sessions.command(context_settings=CONTEXT)
 @click.argument("session")
 def undo(session: str) -> None:
     """Take back the last question of a session and its answer."""
-    with _journal() as journal:
+    with opened_journal() as journal:
         info = journal.session(session)
         lock = journal.lock(info.id, info.shown)
         try:
@@ -110,7 +112,7 @@ def undo(session: str) -> None:
         finally:
             lock.release()
     if not done:
-        _fail("there is nothing to take back")
+        fail("there is nothing to take back")
 
 
 @sessions.command(context_settings=CONTEXT)
@@ -118,10 +120,12 @@ def undo(session: str) -> None:
 @click.option("-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="How many.")
 def search(words: tuple[str, ...], limit: int) -> None:
     """Find messages that hold all the words; exit code 1 where there are none."""
-    with _journal() as journal:
+    with opened_journal() as journal:
         found = journal.search(" ".join(words), limit=limit)
     for hit in found:
-        click.echo(f"{_line(hit.session.shown, 20):20} {hit.number:4} {hit.role:9} {_line(hit.excerpt, 200)}")
+        click.echo(
+            f"{one_line(hit.session.shown, 20):20} {hit.number:4} {hit.role:9} {one_line(hit.excerpt, 200)}"
+        )
     if not found:
         click.get_current_context().exit(Exit.FAILED)
 
@@ -139,7 +143,7 @@ def export(session: str, form: str | None, file: Path | None, *, force: bool) ->
     from arriero.agent.journal.export import export as exported
 
     suffix = file.suffix.lstrip(".") if file else ""
-    with _journal() as journal:
+    with opened_journal() as journal:
         text = exported(journal, session, form or (suffix if suffix in FORMS else "md"))
     _put(text, file, force=force)
 
@@ -149,10 +153,10 @@ def export(session: str, form: str | None, file: Path | None, *, force: bool) ->
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def rm(session: tuple[str, ...], yes: bool) -> None:
     """Remove sessions and their runs for good."""
-    with _journal() as journal:
+    with opened_journal() as journal:
         found = [journal.session(one) for one in session]
         for info in found:
-            what = f"remove {_text(info.shown)} ({info.runs} runs: {_line(info.title)}) for good?"
+            what = f"remove {neutral(info.shown)} ({info.runs} runs: {one_line(info.title)}) for good?"
             if yes or click.confirm(what, err=True):
                 journal.delete(info.id)
 
@@ -162,9 +166,21 @@ def rm(session: tuple[str, ...], yes: bool) -> None:
 @click.argument("question", nargs=-1)
 @click.option("--again", multiple=True, metavar="CALL", help="Run this call that was in flight (repeatable).")
 @click.option("--skip", multiple=True, metavar="CALL", help="Do not run this call (repeatable).")
+@click.option(
+    "--edit",
+    multiple=True,
+    nargs=2,
+    metavar="CALL ARGUMENTS",
+    help="Run this call with other arguments, a JSON object (repeatable).",
+)
 @with_options
 def resume(
-    name: str, question: tuple[str, ...], again: tuple[str, ...], skip: tuple[str, ...], **options: Any
+    name: str,
+    question: tuple[str, ...],
+    again: tuple[str, ...],
+    skip: tuple[str, ...],
+    edit: tuple[tuple[str, str], ...],
+    **options: Any,
 ) -> None:
     """Go on with SESSION: first with what a run left unfinished, then with QUESTION or a conversation."""
     from .invocation import finish, settings_of
@@ -172,32 +188,12 @@ def resume(
 
     settings = settings_of({**options, "session": name})
     asked = " ".join(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    decisions = dict.fromkeys(skip, False) | dict.fromkeys(again, True)
+    decisions: dict[str, Decided] = {
+        **dict.fromkeys(skip, False),
+        **dict.fromkeys(again, True),
+        **{call: _edited(arguments) for call, arguments in edit},
+    }
     finish(lambda: go_on(settings, asked, decisions), debug=settings.debug)
-
-
-@click.command(context_settings=CONTEXT)
-@click.argument("run", required=False)
-@click.option("-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
-@click.option("--session", metavar="SESSION", help="Only the runs of this session.")
-@click.option("--json", "as_json", is_flag=True, help="The events of RUN as JSON, one a line.")
-def logs(run: str | None, limit: int, session: str | None, as_json: bool) -> None:
-    """The latest runs, or what happened in RUN (an id, the beginning of one, or: last)."""
-    with _journal() as journal:
-        if run is None:
-            for info in journal.runs(session, limit=limit):
-                end = info.stop_reason or "interrupted"
-                used = f"{info.usage.output_tokens:6} tok {info.usage.tool_calls:3} calls"
-                click.echo(
-                    f"{info.id[:8]} {_when(info.started)} {end:11} {used}  {_line(info.prompt or '…')}"
-                )
-            return
-        happened = journal.events(run)
-    for moment, event in happened:
-        if as_json:
-            click.echo(event.model_dump_json())
-        else:
-            click.echo(f"{_when(moment, exact=True)}  {event.type:20} {_line(_told(event), 200)}")
 
 
 @click.command(context_settings=CONTEXT)
@@ -212,37 +208,23 @@ def replay(run: str, verify: bool, model: str, as_json: bool) -> None:
     """
     from .replaying import replayed
 
-    with _journal() as journal:
+    with opened_journal() as journal:
         click.get_current_context().exit(replayed(journal, run, model if verify else None, as_json=as_json))
 
 
-COMMANDS = (sessions, logs, replay)
+COMMANDS = (sessions, replay)
 
 
-@contextmanager
-def _journal() -> "Iterator[Journal]":
-    from arriero.agent.journal import Journal
-    from arriero.prompts import ArrieroError
+def _edited(text: str) -> "Edited":
+    from arriero.agent.approval import Edited
 
-    journal = Journal()
     try:
-        yield journal
-    except ArrieroError as error:
-        _fail(str(error), error_code(error))
-    finally:
-        journal.close()
-
-
-def _standing(entries: "Sequence[Entry]") -> "list[tuple[int, Message]]":
-    """The messages that were not taken back, each with the first entry that has it there."""
-    standing: list[tuple[int, Message]] = []
-    for entry in entries:
-        before, standing = standing, standing[: entry.same_messages]
-        for message in entry.messages:
-            place = len(standing)
-            same = place < len(before) and before[place][1] == message
-            standing.append(before[place] if same else (entry.number, message))
-    return standing
+        arguments = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{text!r} is no JSON: {error}", param_hint="--edit") from error
+    if not isinstance(arguments, dict):
+        raise click.BadParameter('arguments are an object, like {"amount": 5}', param_hint="--edit")
+    return Edited(arguments)
 
 
 def _page(journal: "Journal", name: str) -> str:
@@ -254,8 +236,8 @@ def _page(journal: "Journal", name: str) -> str:
         info = journal.session(name)
     except UnknownSession:
         run = journal.run(name)
-        return run_page(journal, [run], _line(run.prompt or run.id))
-    return run_page(journal, journal.runs(info.id)[::-1], _line(info.name or info.title or info.id))
+        return run_page(journal, [run], one_line(run.prompt or run.id))
+    return run_page(journal, journal.runs(info.id)[::-1], one_line(info.name or info.title or info.id))
 
 
 def _put(text: str, file: Path | None, *, force: bool) -> None:
@@ -268,35 +250,6 @@ def _put(text: str, file: Path | None, *, force: bool) -> None:
         with os.fdopen(os.open(file, how, 0o600), "w", encoding="utf-8", errors="replace") as stream:
             stream.write(text)
     except FileExistsError:
-        _fail(f"{file} is there already; --force replaces it")
+        fail(f"{file} is there already; --force replaces it")
     except OSError as error:
-        _fail(f"{file} cannot be written: {error.strerror}")
-
-
-def _fail(text: str, code: int = Exit.FAILED) -> None:
-    click.echo(f"error: {_text(text)}", err=True)
-    click.get_current_context().exit(code)
-
-
-def _told(event: "Event") -> str:
-    values = event.model_dump(exclude={"run_id", "seq", "type", "artifacts", "new_messages", "usage"})
-    return " ".join(f"{key}={value!r}" for key, value in values.items() if value not in (None, "", (), {}))
-
-
-def _plain(info: Any) -> dict[str, Any]:
-    return {name: getattr(info, name) for name in info.__slots__}
-
-
-def _when(moment: float, *, exact: bool = False) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S" if exact else "%Y-%m-%d %H:%M", time.localtime(moment))
-
-
-def _line(text: str, width: int = _ROW) -> str:
-    one = " ".join(_text(text).split())
-    return one if len(one) <= width else f"{one[: width - 1]}…"
-
-
-def _text(text: str) -> str:
-    from .terminal import neutral
-
-    return neutral(text)
+        fail(f"{file} cannot be written: {error.strerror}")

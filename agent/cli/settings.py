@@ -23,6 +23,9 @@ TOOLS: Final = {
 UNASKED: Final = ("python", "search", "wolfram")
 """Tools that are offered without being named, where they work."""
 
+ShowTools = Literal["full", "line", "off"]
+"""How much of finished calls is shown: call and result, one line, nothing."""
+
 SandboxLevel = Literal["auto", "bubblewrap", "landlock", "unsafe-none"]
 
 
@@ -32,11 +35,11 @@ class Settings:
 
     ``model`` is a GGUF file, ``bundled``, or ``script:FILE`` (see ``script``). ``tools`` holds keys of TOOLS;
     None offers those of UNASKED that work here. ``docs`` is a folder to search, ``files`` come with the first
-    question. ``mcp`` are files that name MCP servers, ``approve`` patterns of calls that need no asking,
-    ``safety`` a policy's name or file, ``python`` the interpreter that the model's code runs in.
-    ``context`` is in tokens; ``parallel`` conversations are decoded at once; an ``isolated`` model runs in a process
-    of its own. ``session`` is gone on with or begun; without ``journal`` nothing is kept. ``quiet`` hides tools and
-    notices.
+    question. ``mcp`` are files that name MCP servers; ``approve``, ``ask`` and ``deny`` patterns of calls that need
+    no asking, that do need it, and that never run; ``safety`` a policy's name or file, ``python`` the interpreter
+    that the model's code runs in. ``context`` is in tokens; ``parallel`` conversations are decoded at once; an
+    ``isolated`` model runs in a process of its own. ``session`` is gone on with or begun; without ``journal``
+    nothing is kept. ``show_tools`` says how much of calls is shown; ``quiet`` hides them and notices.
     """
 
     model: str = BUNDLED
@@ -55,6 +58,8 @@ class Settings:
     files: tuple[Path, ...] = ()
     mcp: tuple[Path, ...] = ()
     approve: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
     safety: str = "default"
     safe_search: "SafeSearch | None" = None
     freshness: "Freshness | None" = None
@@ -64,6 +69,7 @@ class Settings:
     journal: bool = True
     json: bool = False
     plain: bool = False
+    show_tools: ShowTools = "full"
     quiet: bool = False
     debug: bool = False
 

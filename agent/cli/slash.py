@@ -44,8 +44,9 @@ def _help(chat: "Chat", rest: str) -> None:
     if not wanted:
         chat.say(
             "\n!code runs Python where the model's code runs; //text asks a question that begins with /.\n"
-            "@FILE in a question brings the file; Alt-Enter or Ctrl-J begins a new line; Ctrl-R searches the "
-            "history.\nCtrl-C stops an answer and keeps what is there; Ctrl-D leaves."
+            "@FILE in a question brings the file; Alt-Enter or Ctrl-J begins a new line, and three quotes at both "
+            "ends hold several; Ctrl-R searches the history.\n"
+            "Esc or Ctrl-C stops an answer and keeps what is there; Ctrl-D leaves."
         )
 
 
@@ -67,6 +68,7 @@ ALIASES: Final = {
     "tokens": "context",
     "load": "resume",
     "image": "attach",
+    "show": "show-tools",
     "new": "reset",
     "exit": "quit",
 }

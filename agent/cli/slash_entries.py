@@ -4,6 +4,8 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from arriero.agent.approval import Decided
+
 from .attachments import read
 from .context import context_parts
 from .slash_command import Command
@@ -40,12 +42,12 @@ def _continue(chat: "Chat", rest: str) -> None:
         chat.complain("there is nothing unfinished")
         return
     pending = chat.session.conversation.pending
-    decisions: dict[str, bool] = {}
+    decisions: dict[str, Decided] = {}
     for call in pending.to_decide if pending else ():
         answer = chat.session.approver.decide(call.name, call.arguments)
         if answer is None:
             return
-        decisions[call.id] = bool(answer)
+        decisions[call.id] = answer
     chat.put(None, decisions)
 
 
@@ -111,6 +113,12 @@ def _attach(chat: "Chat", rest: str) -> None:
     )
 
 
+def _run(chat: "Chat", rest: str) -> None:
+    from .chat_task import run
+
+    run(chat, rest)
+
+
 def _edit(chat: "Chat", rest: str) -> None:
     import click
 
@@ -148,6 +156,7 @@ COMMANDS: Final = (
         _attach,
         paths=True,
     ),
+    Command("run FILE [NAME=VALUE]...", "run a task file with these inputs, on this model", _run, paths=True),
     Command("edit [TEXT]", "write a question in $EDITOR (also Ctrl-X Ctrl-E)", _edit),
     Command("copy", "copy the last answer", _copy),
 )

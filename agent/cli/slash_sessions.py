@@ -10,8 +10,8 @@ from arriero.agent.journal.export import FORMS
 from arriero.agent.journal.export import export as exported
 
 from .artifacts import write_new
-from .display import fit
 from .slash_command import Command
+from .status_line import fit
 from .terminal import neutral
 
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from arriero.agent.files import read_text
 from arriero.safety.base import PLACES
 
+from .settings import ShowTools
 from .slash_command import Command
 
 if TYPE_CHECKING:
@@ -112,9 +113,32 @@ def _approve(chat: "Chat", rest: str) -> None:
             f"calls like {rest} run unasked in this conversation; to have it so for good: arriero config edit"
         )
     else:
-        known = [f"{pattern}: runs unasked" for pattern in session.settings.approve]
+        settings = session.settings
+        known = [
+            *(f"{pattern}: never runs" for pattern in settings.deny),
+            *(f"{pattern}: is asked about" for pattern in settings.ask),
+            *(f"{pattern}: runs unasked" for pattern in settings.approve),
+        ]
         lines = [*known, *session.approver.remembered]
         chat.say("\n".join(lines) or "calls that need approval are asked about each time", "")
+
+
+def _show_tools(chat: "Chat", rest: str) -> None:
+    session = chat.session
+    wanted = next((one for one in get_args(ShowTools) if one == rest), None)
+    if rest and wanted is None:
+        chat.complain(f"write /show-tools with one of {', '.join(get_args(ShowTools))}")
+        return
+    if wanted is not None:
+        session.settings = replace(session.settings, show_tools=wanted)
+    chat.say(f"of tool calls is shown: {_SHOWN[session.settings.show_tools]}")
+
+
+_SHOWN: Final[dict[ShowTools, str]] = {
+    "full": "the call and its result",
+    "line": "a line each; /last shows the last one whole",
+    "off": "nothing; /last shows the last one whole",
+}
 
 
 def _safety(chat: "Chat", rest: str) -> None:
@@ -156,6 +180,12 @@ COMMANDS: Final = (
         "what runs unasked; have calls like 'pay(sum=[0-9])' do so",
         _approve,
         words=lambda chat: ("forget", *(tool.name for tool in chat.session.tools.values())),
+    ),
+    Command(
+        "show-tools [full|line|off]",
+        "how much of tool calls is shown",
+        _show_tools,
+        words=lambda chat: get_args(ShowTools),
     ),
     Command("safety", "which screens stand where, and what they objected to", _safety),
 )

@@ -1,7 +1,7 @@
 """``arriero run``, ``validate`` and ``schema``: scripted tasks from the command line."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -70,7 +70,10 @@ def run(
         from .exits import Exit
 
         found = loaded(task)
-        given = _pairs(inputs)
+        try:
+            given = pairs_of(inputs)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--input") from error
         if dry_run:
             for name, prompt in found.prompts(given).items():
                 click.echo(f"--- {name}\n{neutral(prompt)}")
@@ -121,6 +124,7 @@ def do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
     from arriero.agent.tasks import TaskError
     from arriero.prompts import ArrieroError
 
+    from .errors import say_error
     from .exits import Exit, error_code
     from .invocation import finish, settings_of
 
@@ -131,13 +135,26 @@ def do(options: dict[str, Any], work: Callable[["Settings"], "Exit"]) -> None:
             return int(work(settings))
         except TaskError as error:
             for line in str(error).splitlines():
-                click.echo(f"error: {neutral(line)}", err=True)
+                say_error(line)
+            _end_in_json(settings, error)
             return Exit.USAGE
         except ArrieroError as error:
-            click.echo(f"error: {neutral(str(error))}", err=True)
+            say_error(error)
+            _end_in_json(settings, error)
             return error_code(error)
 
     finish(reporting, debug=settings.debug)
+
+
+def _end_in_json(settings: "Settings", error: Exception) -> None:
+    """Write the ending of a task that could not begin, where events are written."""
+    if not settings.json:
+        return
+    from arriero.agent.tasks.results import TaskEnded, TaskResult
+
+    from .display import json_line
+
+    click.echo(json_line(TaskEnded(result=TaskResult(task="", status="error", inputs={}, error=str(error)))))
 
 
 def loaded(path: Path) -> "Task":
@@ -147,12 +164,13 @@ def loaded(path: Path) -> "Task":
     return Task.load(path)
 
 
-def _pairs(given: tuple[str, ...]) -> dict[str, str]:
+def pairs_of(given: Iterable[str]) -> dict[str, str]:
+    """Inputs that are written ``NAME=VALUE``. Raises ValueError."""
     pairs: dict[str, str] = {}
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise click.BadParameter(f"{pair!r} is not of the form NAME=VALUE", param_hint="--input")
+            raise ValueError(f"{pair!r} is not of the form NAME=VALUE")
         pairs[name] = value
     return pairs
 
@@ -259,6 +277,8 @@ def _carried_out(
     """Run the task, and tell what happens meanwhile."""
     from arriero.agent.tasks.results import StepBegan, StepEnded, TaskEnded
 
+    from .display import json_line
+
     ended: TaskResult | None = None
     events = runner.stream(
         lambda token: task.stream(  # type: ignore[arg-type, return-value]
@@ -275,11 +295,12 @@ def _carried_out(
         for event in events:
             told: Any = event
             if settings.json and told is not None:
-                click.echo(told.model_dump_json())
+                click.echo(json_line(told))
             elif isinstance(told, StepBegan) and told.attempt > 1 and not settings.quiet:
                 click.echo(f"{told.step}: attempt {told.attempt}", err=True)
             elif isinstance(told, StepEnded) and not settings.quiet:
-                _tell_step(told.result)
+                for line in step_lines(told.result):
+                    click.echo(neutral(line), err=True)
             if isinstance(told, TaskEnded):
                 ended = told.result
     return ended
@@ -291,30 +312,31 @@ def _told(ended: "TaskResult | None", settings: "Settings") -> "Exit":
     if ended is None:
         return Exit.FAILED
     if not settings.json:
-        _tell_result(ended)
+        well = ended.status == "ok"
+        click.echo(neutral(output_text(ended) if well else ending(ended)), err=not well)
     return exit_of({ended.status: 1})
 
 
-def _tell_step(result: "StepResult") -> None:
+def step_lines(result: "StepResult") -> list[str]:
+    """How a step has ended, and which checks did not hold."""
     calls = f", {len(result.calls)} calls" if result.calls else ""
-    click.echo(f"{result.id}: {result.status}{calls}, {result.seconds:.1f} s", err=True)
+    lines = [f"{result.id}: {result.status}{calls}, {result.seconds:.1f} s"]
     if result.checks:
-        for check in result.checks:
-            if not check.ok:
-                click.echo(neutral(f"  {check.check}: {check.detail}"), err=True)
-    elif result.error:
-        click.echo(neutral(f"  {result.error}"), err=True)
+        return lines + [f"  {check.check}: {check.detail}" for check in result.checks if not check.ok]
+    return lines + ([f"  {result.error}"] if result.error else [])
 
 
-def _tell_result(result: "TaskResult") -> None:
+def ending(result: "TaskResult") -> str:
+    """Why a task did not come to its end."""
+    return f"{result.status}: {result.error or 'no reason was given'}"
+
+
+def output_text(result: "TaskResult") -> str:
+    """The output of a task: a text as it is, anything else as JSON."""
     import json
 
-    if result.status != "ok":
-        click.echo(neutral(f"{result.status}: {result.error or 'no reason was given'}"), err=True)
-        return
     output = result.output
-    text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=1)
-    click.echo(neutral(text))
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=1)
 
 
 def exit_of(statuses: Any) -> "Exit":

@@ -17,6 +17,7 @@ from arriero.prompts import ArrieroError, ToolCall, coerce_arguments
 from arriero.tools import Tool
 
 from .artifacts import keep
+from .errors import say_error
 from .exits import Exit, NotReady, error_code
 from .runner import Runner
 from .session import Session
@@ -65,7 +66,7 @@ def reporting(work: Callable[[], Exit]) -> Exit:
     try:
         return work()
     except ArrieroError as error:
-        click.echo(f"error: {neutral(str(error))}", err=True)
+        say_error(error)
         return error_code(error)
 
 

@@ -6,13 +6,15 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from arriero.agent.approval import edit_note
 from arriero.prompts import CODE_INTERPRETER, Message, ToolCall
 
 from .journal import Journal
 from .records import SessionInfo
+from .restore import standing
 
 _NAMES: Final = {"user": "User", "assistant": "Assistant", "ipython": "Tool"}
-_CUT: Final = "(cut off)"
+_CUT: Final = "(interrupted)"
 
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -77,10 +79,13 @@ def _json(journal: Journal, info: SessionInfo) -> str:
 def _notebook(journal: Journal, info: SessionInfo) -> str:
     cells: list[dict[str, Any]] = [_cell("markdown", f"# {_title(info)}")]
     run: dict[str, dict[str, Any]] = {}
+    ran = _ran(journal, info)
     for message in _messages(journal, info):
         if message.role == "ipython":
             if message.tool_call_id in run:
                 cell = run.pop(message.tool_call_id)
+                edited = next((note for note in ran if message.content.startswith(note)), None)
+                cell["source"] = ran[edited] if edited else cell["source"]
                 cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": message.content}]
             else:
                 cells.append(_cell("markdown", f"**{_who(message)}**\n\n{_fenced(message.content)}"))
@@ -110,6 +115,15 @@ FORMS: Final[dict[str, Callable[[Journal, SessionInfo], str]]] = {
 """Forms of an export, by their usual suffix."""
 
 
+def _ran(journal: Journal, info: SessionInfo) -> dict[str, str]:
+    """Code that has run, by what stands before its result where a person has changed the call to it."""
+    runs = {entry.run_id for entry in journal.entries(info.id)}
+    calls = [ToolCall(name=one.name, arguments=one.arguments) for run in runs for one in journal.calls(run)]
+    return {
+        edit_note(call): code for call in calls for code, language in [_code(call)] if language == "python"
+    }
+
+
 def _cell(kind: str, source: str) -> dict[str, Any]:
     cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": source}
     return {**cell, "execution_count": None, "outputs": []} if kind == "code" else cell
@@ -120,11 +134,11 @@ def _all(journal: Journal, info: SessionInfo) -> list[Message]:
 
 
 def _messages(journal: Journal, info: SessionInfo) -> Iterator[Message]:
-    conversation = journal.conversation(info.id)
-    for number, message in enumerate(conversation.messages, 1):
+    for one in standing(journal.entries(info.id)):
+        message = one.message
         if message.role == "system":
             continue
-        if conversation.open and number == len(conversation.messages):
+        if one.cut_off:
             message = message.model_copy(update={"content": f"{message.content} {_CUT}".strip()})
         yield message
 

@@ -31,8 +31,8 @@ _GENERATIONS: Final = Rows(f"INSERT INTO generation ({_GENERATION})")
 _BOUNDED: Final = Rows(f"INSERT INTO generation ({_GENERATION}, max_tokens)")
 _SETTLED: Final = Rows(
     "INSERT INTO call (run, id, step, name, effect, state, arguments, answer, ok, seconds, started, ended)",
-    "ON CONFLICT (run, id) DO UPDATE SET state=excluded.state, answer=excluded.answer, ok=excluded.ok, "
-    "seconds=excluded.seconds, ended=excluded.ended",
+    "ON CONFLICT (run, id) DO UPDATE SET state=excluded.state, arguments=excluded.arguments, "
+    "answer=excluded.answer, ok=excluded.ok, seconds=excluded.seconds, ended=excluded.ended",
 )
 
 

@@ -16,6 +16,7 @@ from arriero.agent.events import (
     RunFinished,
     StepFinished,
     TextDelta,
+    ToolCallEdited,
     ToolCallFinished,
     ToolCallStarted,
 )
@@ -24,7 +25,15 @@ from arriero.agent.limits import Limits
 from .errors import JournalError
 from .identity import weights_of
 from .journal import Journal
-from .recorded import Heard, RecordedCompactions, RecordedForm, RecordedTool, Stop, recorded_policy
+from .recorded import (
+    Heard,
+    RecordedCompactions,
+    RecordedForm,
+    RecordedPerson,
+    RecordedTool,
+    Stop,
+    recorded_policy,
+)
 from .records import Generation, RunInfo
 
 _STOPPED: Final = (None, "cancelled", "max_seconds")  # how a run ends that something outside of it ends
@@ -188,6 +197,7 @@ async def replay(journal: Journal, name: str, *, model: Model | None = None) -> 
     if cut_off and (stopped or info.stop_reason == "error"):
         player = _CutOff(player, generations, stop)
     calls = {call.id: call for call in journal.calls(info.id)}
+    person = RecordedPerson(heard.edits)
     agent = Agent(
         player,
         tools=[RecordedTool(spec, calls, heard.asked, stop) for spec in kept.tools],
@@ -195,7 +205,8 @@ async def replay(journal: Journal, name: str, *, model: Model | None = None) -> 
         dialect=info.dialect,
         limits=replace(Limits(**info.limits), max_seconds=None, max_output_chars=_ANY_LENGTH),
         sampling=Sampling(**info.sampling),
-        guards=recorded_policy(heard, journal.admitted(info.id)),
+        approve=person,
+        guards=recorded_policy(heard, journal.admitted(info.id), person),
         context=RecordedCompactions(journal.compactions(info.id)),
     )
     if info.answer is not None:
@@ -257,6 +268,8 @@ def _essence(events: Sequence[Event]) -> Iterator[tuple[str, ...]]:
             yield ("step", str(event.step), "length" if event.end == "cancelled" else event.end)
         elif isinstance(event, ToolCallStarted):
             yield ("call", event.name, repr(event.arguments))
+        elif isinstance(event, ToolCallEdited):
+            yield ("edit", event.name, repr(event.arguments))
         elif isinstance(event, ToolCallFinished):
             yield ("result", event.name, event.content)
         elif isinstance(event, RunFinished):

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,18 @@ class Entry:
     time: float
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A message of a session, and the number of the first entry that has it there.
+
+    ``cut_off`` says that the model was stopped while it wrote it.
+    """
+
+    number: int
+    message: Message
+    cut_off: bool
+
+
 def chain(db: sqlite3.Connection, head: int | None) -> list[Entry]:
     """The entries that lead to ``head``, oldest first."""
     rows = db.execute(
@@ -62,6 +75,19 @@ def chain(db: sqlite3.Connection, head: int | None) -> list[Entry]:
         )
         for number, row in enumerate(rows.fetchall(), 1)
     ]
+
+
+def standing(entries: Sequence[Entry]) -> list[Standing]:
+    """The messages that were not taken back, in order."""
+    found: list[Standing] = []
+    for entry in entries:
+        before, found = found, found[: entry.same_messages]
+        for message in entry.messages:
+            place = len(found)
+            same = place < len(before) and before[place].message == message
+            cut_off = entry.kind == "step" and entry.open
+            found.append(before[place] if same else Standing(entry.number, message, cut_off))
+    return found
 
 
 def conversation_of(
@@ -114,11 +140,12 @@ def _pending(
         last = next((entry for entry in reversed(entries) if entry.kind == "step"), last)
     if last.kind != "step" or not last.messages or not last.messages[-1].tool_calls:
         return None
-    calls = last.messages[-1].tool_calls
+    calls = {call.id: call for call in last.messages[-1].tool_calls}
     answers: dict[str, Message] = {}
-    fates: dict[str, Fate] = {call.id: "unrun" for call in calls}
-    rows = db.execute("SELECT id, state, answer FROM call WHERE run=?", (last.run_id,))
-    for call_id, state, answer in rows.fetchall():
+    fates: dict[str, Fate] = dict.fromkeys(calls, "unrun")
+    edited: list[str] = []
+    rows = db.execute("SELECT id, state, answer, arguments FROM call WHERE run=?", (last.run_id,))
+    for call_id, state, answer, arguments in rows.fetchall():
         if call_id not in fates:
             continue
         if state == "finished":
@@ -126,7 +153,19 @@ def _pending(
             del fates[call_id]
         elif state in _FATES:
             fates[call_id] = _FATES[state]
-    return Pending(run_id=last.run_id, step=last.step, mark=mark, calls=calls, answers=answers, fates=fates)
+            kept = calls[call_id].model_copy(update={"arguments": json.loads(get(db, arguments))})
+            if kept.model_dump_json() != calls[call_id].model_dump_json():
+                edited.append(call_id)
+                calls[call_id] = kept
+    return Pending(
+        run_id=last.run_id,
+        step=last.step,
+        mark=mark,
+        calls=tuple(calls.values()),
+        answers=answers,
+        fates=fates,
+        edited=tuple(edited),
+    )
 
 
 def _awaits_approval(db: sqlite3.Connection, run_id: str) -> bool:

@@ -21,6 +21,7 @@ from arriero.agent.events import (
     StepFinished,
     StepStarted,
     TextDelta,
+    ToolCallEdited,
     ToolCallFinished,
     ToolCallStarted,
 )
@@ -126,6 +127,10 @@ def _notes(happened: Sequence[tuple[float, Event]]) -> Iterator[_Note]:
                 said = ""
             case ToolCallStarted():
                 calls[event.call_id] = at, json.dumps(event.arguments, ensure_ascii=False, indent=1)
+            case ToolCallEdited():
+                shown = json.dumps(event.arguments, ensure_ascii=False, indent=1)
+                calls[event.call_id] = calls.get(event.call_id, (at, ""))[0], shown
+                yield _Note(f"{event.name} changed by the user", at, [shown])
             case ToolCallFinished():
                 yield _called(event, *calls.get(event.call_id, (at, "")))
             case RunFinished():

@@ -84,4 +84,4 @@ def _nearest(path: Path, name: str) -> str:
         return f"did you mean {BUNDLED}?"
     if named := bundled_catalogue().closest(name):
         return f"did you mean {named}? arriero models list shows what can be had"
-    return "give the path of a GGUF file, or leave -m out to use the bundled model"
+    return "give the path of a GGUF file or a name from: arriero models list (leave -m out for the bundled model)"

@@ -51,7 +51,7 @@ def read_reference(text: str, catalogue: Catalogue | None = None) -> Reference:
             gated=entry.gated,
         )
     close = catalogue.closest(text)
-    hint = f"did you mean {close}?" if close else "arriero models list shows the names"
+    hint = f"did you mean {close}?" if close else "arriero models list shows the names."
     raise StoreError(
         f"no model is called {text!r}; {hint} A file of the hub is written hf:OWNER/REPO/FILE.gguf"
     )

@@ -1,7 +1,7 @@
 """The folder of models: one folder each, with a record of where its files came from and what their sums are."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from arriero.tools._http import Retry
 from ..backends.base import ModelError
 from ..backends.gguf import GGUFInfo
 from .catalogue import Catalogue, bundled_catalogue
+from .copying import copied
 from .download import Fetched, download, file_sha256
 from .errors import StoreError
 from .hub import Hub
@@ -99,6 +100,36 @@ class ModelStore:
                         _check_header(place / name)
                     file = _record(name, source.url, fetched)
                 done.append(file)
+            self._write(meant, reference, place, done)
+        return self._entry_point(place, done)
+
+    def take(
+        self,
+        reference: str,
+        files: Sequence[Path],
+        *,
+        sha256: str = "",
+        on_progress: Progress = lambda name, done, total: None,
+    ) -> Path:
+        """Put files that are here already under a name, as if they had been fetched; the path to load.
+
+        They are copied. ``sha256`` is that of a single file. Raises StoreError for what is no model, another sum, a
+        full disk.
+        """
+        meant = read_reference(reference, self.catalogue)
+        if sha256 and len(files) > 1:
+            raise StoreError("a checksum can be given for a model of one file only")
+        place = self.folder / meant.name
+        busy = f"{meant.name} is being fetched by another process; wait for it, or stop it and call again"
+        with locked(self.folder / f".{meant.name}.lock", busy):
+            done = []
+            for file in files:
+                taken = copied(
+                    file, place / file.name, sha256=sha256, on_progress=_named(on_progress, file.name)
+                )
+                if not taken.checked:
+                    _check_header(place / file.name)
+                done.append(_record(file.name, file.absolute().as_uri(), taken))
             self._write(meant, reference, place, done)
         return self._entry_point(place, done)
 

@@ -95,7 +95,7 @@ class Task(TaskSpec):
             value = given.get(name, wanted.default)
             if value is None:
                 if wanted.is_required:
-                    problems.append(f"the input {name!r} is missing; give it with --input {name}=…")
+                    problems.append(f"the input {name!r} is missing; give it a value: {name}=…")
                 values[name] = None
                 continue
             try:

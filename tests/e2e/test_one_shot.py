@@ -220,8 +220,10 @@ def test_the_bundled_model_answers_with_its_tool(
 def test_a_megabyte_for_the_bundled_model_is_a_limit(environment: dict[str, str]) -> None:
     done = run(environment, "--no-tools", "sum up", stdin=b"word " * 200_000)
     assert done.returncode == 4
-    assert done.stderr.startswith(b"error: ")
-    assert done.stderr.count(b"\n") == 1
+    share, error = done.stderr.splitlines()
+    assert share.startswith(b"the question: ")
+    assert share.endswith(b"% of the context")
+    assert error.startswith(b"error: ")
 
 
 @needs_bundled

@@ -17,6 +17,7 @@ import pytest
 from arriero.tools.python import Sandbox
 
 PATIENCE = 30.0
+PRODUCT = Path(__file__).parents[2] / "examples" / "tasks" / "product.yaml"
 BOOT = 120.0  # seconds for a kernel to start, on a machine that is busy
 Open = Callable[..., Any]
 
@@ -88,6 +89,99 @@ def test_ctrl_c_stops_an_answer_keeps_it_and_leaves_the_conversation_open(
     one.prompt_after("free")
     one.enter("and now?")
     one.prompt_after("After the interruption.")
+
+
+def test_escape_stops_an_answer_and_no_other_key_does(window: Open, script: Callable[..., str]) -> None:
+    words = " ".join(f"word{n}" for n in range(400))
+    one = window("--no-tools", "-m", script(words, "After it.", pace=0.03))
+    one.prompt()
+    one.enter("a question")
+    one.wait_for("word3")
+    one.child.send("\x1b[A")  # an arrow
+    one.child.send("\x1b\r")  # Alt-Enter
+    one.child.send("kept")
+    one.wait_for("word30")
+    one.child.send("\x1b")
+    one.wait_for("interrupted; what was written stays")
+    text = one.wait_for(lambda text: lines_of(text)[-2].strip() == "kept")
+    assert "word399" not in text
+    one.child.send("\r")
+    assert "After it." in one.prompt_after("After it.")
+
+
+def test_escape_at_the_prompt_stays_the_beginning_of_other_keys(
+    window: Open, script: Callable[..., str]
+) -> None:
+    one = window("--no-tools", "-m", script("Got it."))
+    one.prompt()
+    one.child.send("one\x1b\rtwo")
+    one.wait_for("  two")
+    one.child.send("\x1b")
+    one.child.send("b\x1b[Dx\r")  # word left, left, x
+    text = one.prompt_after("Got it.")
+    assert "› one\n" in text
+    one.enter("/quit")
+    assert one.wait_end() == 0
+
+
+def test_a_paste_during_an_answer_is_one_entry_and_sends_nothing(
+    window: Open, script: Callable[..., str]
+) -> None:
+    words = " ".join(f"word{n}" for n in range(60))
+    one = window("--no-tools", "-m", script(words, "To the paste.", pace=0.03))
+    one.prompt()
+    one.enter("first")
+    one.wait_for("word3")
+    assert b"\x1b[?2004h" in one.raw.rpartition(b"first")[2]
+    one.child.send("\x1b[200~line one\nline \x1b two\n\x1b[201~")
+    text = one.wait_for(lambda text: "word59" in text and "  line" in text)
+    assert "To the paste." not in text
+    one.child.send("\r")
+    one.prompt_after("To the paste.")
+
+
+def test_three_quotes_hold_several_lines(window: Open, script: Callable[..., str], tmp_path: Path) -> None:
+    one = window("--no-tools", "-m", script("Got it.", "And this."))
+    one.prompt()
+    one.enter('"""first line')
+    one.enter("/quit")
+    one.wait_for("  /quit")
+    one.enter('"""')
+    one.prompt_after("Got it.")
+    one.enter('"""one line"""')
+    one.prompt_after("And this.")
+    one.enter(f"/export md {tmp_path / 'talk.md'}")
+    one.enter("/quit")
+    assert one.wait_end() == 0
+    said = (tmp_path / "talk.md").read_text()
+    assert "## User\n\nfirst line\n/quit\n" in said
+    assert "## User\n\none line\n" in said
+
+
+def test_how_far_a_prompt_is_read_is_told_meanwhile(window: Open, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("What is 23 * 47? " * 190)
+    one = window("--no-tools", "--max-tokens", "5", "-f", str(notes), "sum up", columns=60)
+    text = one.wait_for(
+        lambda text: re.search(r"reading prompt \d+/\d{4} tok  \d\.\ds", text) is not None, BOOT
+    )
+    read, whole = map(int, re.findall(r"reading prompt (\d+)/(\d+)", text)[-1])
+    assert 0 <= read < whole
+    one.wait_end()
+    assert "reading prompt" not in one.text
+    seen = {int(read) for read in re.findall(rb"reading prompt (\d+)/", one.raw)}
+    assert len(seen) > 2
+
+
+def test_how_much_of_tool_calls_is_shown(window: Open, script: Callable[..., str]) -> None:
+    one = window("--no-tools", "--show-tools", "line", "-m", script("unused"), columns=30)
+    one.prompt()
+    one.enter("/show-tools")
+    one.prompt_after("of tool calls is shown: a line each")
+    one.enter("/show-tools most")
+    one.prompt_after("write /show-tools with one of full, line, off")
+    one.enter("/show off")
+    one.prompt_after("of tool calls is shown: nothing")
 
 
 def test_ctrl_c_at_the_prompt_clears_then_hints_then_leaves(window: Open, script: Callable[..., str]) -> None:
@@ -282,5 +376,43 @@ def test_the_bundled_model_in_a_conversation(window: Open) -> None:
     assert "╭─ python" in text
     one.enter("What is 6 * 7?")
     one.prompt_after("42", BOOT)
+    one.enter(f"/run {PRODUCT} first=12 second=12")
+    text = one.prompt_after("product: ok", BOOT)
+    assert "multiply: ok, 1 calls" in text
+    assert "144" in text
     one.enter("/quit")
     assert one.wait_end() == 0
+
+
+@pytest.mark.skipif(Sandbox.probe().level is None, reason="no level of the sandbox works here")
+def test_code_is_edited_before_it_runs(window: Open, script: Callable[..., str]) -> None:
+    one = window("--ask", "python", "-m", script("<|python_tag|>print(1)\nx = 7<|eom_id|>", "Done."))
+    one.prompt_after("Python runs in a sandbox")
+    one.enter("go")
+    one.wait_for("may python run?")
+    one.wait_for(lambda text: lines_of(text)[-1].strip() == "›")
+    one.enter("e")
+    one.wait_for("Enter takes it")
+    one.child.send("\x1b\rprint(x * 6)\r")
+    text = one.prompt_after("Done.", BOOT)
+    assert "python · as you changed it" in text
+    assert "│ 42" in text
+    one.enter("!x")
+    one.prompt_after("7", BOOT)
+
+
+@pytest.mark.skipif(Sandbox.probe().level is None, reason="no level of the sandbox works here")
+def test_escape_stops_what_runs_and_variables_stay(window: Open, script: Callable[..., str]) -> None:
+    sleep = "<|python_tag|>import time\nx = 5\nprint('ready', flush=True)\ntime.sleep(600)<|eom_id|>"
+    one = window("-m", script(sleep))
+    one.prompt_after("Python runs in a sandbox")
+    one.enter("sleep")
+    one.wait_for(lambda text: re.search(r"● python  \d+\.\ds  ready", text) is not None, BOOT)
+    one.child.send("\x1b")
+    one.prompt_after("interrupted; what was written stays", BOOT)
+    one.enter("!print(x, flush=True); time.sleep(600)")
+    one.wait_for(lambda text: re.search(r"● python  \d+\.\ds  5", text) is not None, BOOT)
+    one.child.send("\x1b")
+    one.wait_for(lambda text: text.rstrip().count("interrupted") == 2 and "ctx" in lines_of(text)[-1])
+    one.enter("!x + 1")
+    one.prompt_after("6", BOOT)

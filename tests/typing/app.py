@@ -13,11 +13,13 @@ from arriero import (
     CancellationToken,
     Conversation,
     DropToolOutputs,
+    Edited,
     FunctionModel,
     Journal,
     Limits,
     Message,
     Model,
+    Refused,
     RunContext,
     RunResult,
     ScriptedModel,
@@ -40,6 +42,7 @@ from arriero.agent.events import (
     StopReason,
     TextDelta,
     ToolCallDelta,
+    ToolCallEdited,
     ToolCallFinished,
     ToolCallStarted,
     ToolOutputDelta,
@@ -114,8 +117,10 @@ def count(event: Event) -> None:
     """A hook is any callable that takes events."""
 
 
-async def decide(name: str, arguments: dict[str, Any]) -> bool | None:
+async def decide(name: str, arguments: dict[str, Any]) -> bool | Edited | None:
     """Somebody decides."""
+    if name == "pay":
+        return Edited({**arguments, "sum": 5})
     return None if name == "refund" else True
 
 
@@ -166,6 +171,9 @@ def describe(event: Event) -> str:
         case ToolCallStarted():
             assert_type(event.arguments, dict[str, Any])
             return event.name
+        case ToolCallEdited():
+            assert_type(event.arguments, dict[str, Any])
+            return event.call_id
         case ToolCallFinished():
             return "ok" if assert_type(event.ok, bool) else event.content
         case GuardrailChecked():
@@ -191,6 +199,8 @@ async def approval_in_another_process(model: Model, kept: str) -> None:
     if conversation.pending:
         decisions = {call.id: True for call in conversation.pending.to_decide}
         assert_type(decisions, dict[str, bool])
+        await agent.run(conversation=conversation, decisions={"call-1-1": Edited({"order": 18})})
+        await agent.run(conversation=conversation, decisions={"call-1-1": Refused("too dear")})
         again = await agent.run(conversation=conversation, decisions=decisions)
         assert_type(again, RunResult[str])
 

@@ -48,6 +48,7 @@ class LlamaServer(Server):
             "n_predict": -1 if ask.max_tokens is None else ask.max_tokens,
             "stream": True,
             "return_tokens": True,
+            "return_progress": True,  # known since September 2025
             "cache_prompt": True,
             "id_slot": -1 if ask.slot is None else ask.slot,
             "preserved_tokens": _PRESERVED,
@@ -78,6 +79,7 @@ class LlamaServer(Server):
             text=content if isinstance(content, str) else "",
             logprobs=_logprobs(event.get("completion_probabilities")),
             end=_end(event),
+            read=_read(event.get("prompt_progress")),
         )
 
     async def special_ids(self, names: Sequence[str]) -> dict[str, int]:
@@ -108,6 +110,10 @@ def _end(event: Mapping[str, Any]) -> Any:
     if kind is None:  # before 2025
         kind = "limit" if event.get("stopped_limit") else "eos"
     return "length" if kind == "limit" else "stop"
+
+
+def _read(told: Any) -> int | None:
+    return number(told.get("processed")) if isinstance(told, dict) else None
 
 
 def _logprobs(value: Any) -> tuple[Logprob, ...]:

@@ -4,13 +4,15 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import reduce
+from operator import add
 
 import anyio
 
 from arriero.prompts import Segment
 from arriero.tools._http import HttpError, HttpResponse, Retry
 
-from ..base import Constraint, ContextOverflow, ModelError, Sampling, Token
+from ..base import Constraint, ContextOverflow, ModelError, Progress, Sampling, Token
 from ..dialect import DialectChoice, choose_dialect
 from ..vocab import Vocab
 from .llama_server import LlamaServer
@@ -66,6 +68,7 @@ class HTTPModel:
         else:
             self._dialect = choose_dialect(self._about.name, self._about.template)
         self._slots = Slots(self._about.slots)
+        self._progress: dict[int, Progress] = {}
         self._closed = False
 
     @property
@@ -98,6 +101,14 @@ class HTTPModel:
         """Whether prompts are sent as token ids, so that no text can be read as a control token."""
         return self._server.token_ids
 
+    def progress(self) -> Progress | None:
+        """How far the server is with all that is generated, from any thread; None where it has not said so.
+
+        llama-server tells how much of a prompt it has read; others are known to have read it once they write.
+        """
+        told = list(self._progress.values())
+        return reduce(add, told) if told else None
+
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """Token ids of rendered segments; text that is not special yields no control token. Raises ModelError."""
         self._check_open()
@@ -121,6 +132,7 @@ class HTTPModel:
             return
         self._check_length(tokens)
         written: list[int] = []
+        key = id(written)
         slot = self._slots.take(tokens)
         try:
             attempt = 0
@@ -130,9 +142,10 @@ class HTTPModel:
                 ask = Ask(prompt, sampling, left, slot, self._tokens.stop_ids, _schema(constraint))
                 before = len(written)
                 try:
-                    async with aclosing(self._continue(ask)) as stream:
+                    async with aclosing(self._continue(ask, len(tokens), key)) as stream:
                         async for token in stream:
                             written.append(token.id)
+                            self._progress[key] = Progress(len(tokens), len(tokens), len(written))
                             yield token
                             if token.stop or len(written) == max_tokens:
                                 return
@@ -144,6 +157,7 @@ class HTTPModel:
                     # A stream that broke goes on from the tokens that arrived: they are all that there is.
                     await anyio.sleep(self.wire.retry.wait(attempt, None))
         finally:
+            self._progress.pop(key, None)
             self._slots.give_back(slot, [*tokens, *written])
 
     async def aclose(self) -> None:
@@ -151,7 +165,7 @@ class HTTPModel:
         self._closed = True
         self._tokens.close()
 
-    async def _continue(self, ask: Ask) -> AsyncGenerator[Token, None]:
+    async def _continue(self, ask: Ask, prompt: int, key: int) -> AsyncGenerator[Token, None]:
         """One request: tokens until the server says that the message has ended. Raises HttpError, ModelError."""
         server, reader = self._server, self._tokens.reader()
         async with self.wire.stream(server.path, server.body(ask)) as answer:
@@ -160,6 +174,8 @@ class HTTPModel:
             pieces = _pieces(server, self.wire.events(answer, lines=server.lines))
             async with aclosing(pieces):
                 async for piece in pieces:
+                    if piece.read is not None and not self._progress.get(key, _NOTHING).written:
+                        self._progress[key] = Progress(min(piece.read, prompt), prompt)
                     for token in await reader.feed(piece):
                         yield token
                         if token.stop:
@@ -191,6 +207,9 @@ class HTTPModel:
     def _check_open(self) -> None:
         if self._closed:
             raise ModelError("the model is closed")
+
+
+_NOTHING = Progress(0, 0)
 
 
 async def _pieces(server: Server, events: AsyncIterator[object]) -> AsyncGenerator[Piece, None]:

@@ -54,13 +54,15 @@ class Logprob:
 class Piece:
     """What one event brings: ids of tokens, where the server tells them, and the text of all of them.
 
-    ``end`` is set on the last: ``stop`` or ``length``.
+    ``end`` is set on the last: ``stop`` or ``length``. ``read`` says how many tokens of the prompt have been read by
+    then, where the server tells that.
     """
 
     ids: tuple[int, ...] = ()
     text: str = ""
     logprobs: tuple[Logprob, ...] = ()
     end: Literal["stop", "length"] | None = None
+    read: int | None = None
 
 
 class Server(ABC):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arriero.agent.backends import ContextOverflow, ModelError, Sampling
+from arriero.agent.backends import ContextOverflow, ModelError, Progress, Sampling
 from arriero.agent.backends.engine import Engine
 from arriero.agent.backends.generation import Generation, Written
 from arriero.agent.backends.gguf import GGUFInfo
@@ -386,3 +386,49 @@ def test_common_prefix(head: list[int], one: list[int], other: list[int], limit:
             break
         expected += 1
     assert common_prefix(left, right, limit) == expected
+
+
+def test_how_far_a_request_is_can_be_asked_at_any_time(tiny: Path, make: Callable[..., Engine]) -> None:
+    engine, sink, told = make(tiny), Sink(), []
+    assert engine.progress() is None
+    prompt = [index * 7 % 256 for index in range(3000)]
+    generation = engine.submit(prompt, GREEDY, sink.items.put, max_tokens=300)
+    while (progress := engine.progress()) is not None:
+        told.append(progress)
+    assert len([token for token in sink.all() if token]) == 300 or generation.produced < 300
+    assert all(one.prompt == 3000 for one in told)
+    assert [one.read for one in told] == sorted(one.read for one in told)
+    # Whoever asks has it read in pieces that are worth telling of.
+    assert {one.read for one in told if not one.written} & {128 * count for count in range(1, 23)}
+    assert [one.written for one in told] == sorted(one.written for one in told)
+    assert all(one.read == 3000 for one in told if one.written)
+
+
+def test_what_is_remembered_of_a_prompt_counts_as_read(tiny: Path, make: Callable[..., Engine]) -> None:
+    engine, sink = make(tiny), Sink()
+    prompt = [index * 7 % 256 for index in range(1000)]
+    run(engine, prompt, max_tokens=1)
+    told: list[Progress] = []
+
+    def deliver(item: Written | ModelError | None) -> None:
+        told.append(engine.progress() or Progress(0, 0))
+        sink.items.put(item)
+
+    engine.submit([*prompt, 1], GREEDY, deliver, max_tokens=1)
+    sink.all()
+    assert told[0] == Progress(1001, 1001, 1)
+
+
+def test_watching_changes_no_token(tiny: Path, make: Callable[..., Engine]) -> None:
+    prompt = [index * 11 % 256 for index in range(1500)]
+    sampling = Sampling(temperature=0, logprobs=1)
+    found = []
+    for watched in (False, True):
+        engine, sink = make(tiny), Sink()
+        if watched:
+            engine.progress()
+        engine.submit(prompt, sampling, sink.items.put, max_tokens=8)
+        found.append([(token.id, token.logprob) for token in sink.all()])
+        found.append([engine.stats.decodes > 15])  # type: ignore[list-item]
+    assert found[0] == found[2]
+    assert (found[1], found[3]) == ([False], [True])

@@ -17,7 +17,9 @@ from arriero.agent.backends import (
     IsolatedModel,
     Model,
     ModelError,
+    Progress,
     Sampling,
+    TellsProgress,
     Token,
 )
 from arriero.agent.backends.llama_cpp import LlamaCppModel
@@ -158,3 +160,28 @@ def test_nothing_is_left_of_a_forgotten_model(scripted: Path) -> None:
     del model
     gc.collect()
     assert gone(pid)
+
+
+def test_how_far_the_child_is_can_be_asked(isolated: IsolatedModel) -> None:
+    assert isinstance(isolated, TellsProgress)
+
+    async def main() -> list[Progress]:
+        told: list[Progress] = []
+        async with aclosing(isolated.generate([5] * 900 + [Z], GREEDY, max_tokens=2000)) as tokens:
+            async for _ in tokens:
+                if (progress := await asyncio.to_thread(isolated.progress)) is not None:
+                    told.append(progress)
+                if len(told) == 3:
+                    break
+        return told
+
+    told = asyncio.run(main())
+    assert {(one.read, one.prompt) for one in told} == {(901, 901)}
+    assert 0 < told[0].written <= told[-1].written
+
+
+def test_a_child_that_has_ended_tells_nothing(scripted: Path) -> None:
+    model = IsolatedModel(scripted, n_threads=1)
+    assert model.progress() is None
+    model.close()
+    assert model.progress() is None

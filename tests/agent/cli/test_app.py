@@ -109,13 +109,14 @@ def test_a_missing_model_is_exit_code_6_and_names_the_nearest(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"GGUF\x03\x00\x00\x00"])
-def test_a_bad_model_is_exit_code_6_in_one_line(content: bytes, tmp_path: Path) -> None:
+def test_a_bad_model_is_exit_code_6_and_says_what_to_try(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)
     result = invoke("-m", str(path), "--no-tools", "hi")
     assert result.exit_code == 6
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
+    what, command = result.stderr.splitlines()
+    assert what.startswith("error: ")
+    assert command == "  try: arriero doctor"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arriero.agent.cli.attachments import AttachmentError, echo, named_in, read, with_attachments
+from arriero.agent.cli.attachments import AttachmentError, echo, named_in, read, weigh, with_attachments
 from arriero.agent.cli.chat import Chat
 from arriero.agent.cli.session import Session
 from arriero.agent.cli.terminal import Terminal
@@ -66,7 +66,7 @@ def test_files_without_text_go_to_python_only(here: Path) -> None:
     text = with_attachments("Why?", files, python=True)
     assert "dot.png is a picture, which cannot be shown to you, 28 bytes, in Python's working folder." in text
     assert "data.bin is a file that is no text" in text
-    assert echo(files, len, 100)[0] == "attached dot.png: 28 bytes, for Python only"
+    assert echo(files, len, 100)[0].line == "attached dot.png: 28 bytes, for Python only"
 
 
 @pytest.mark.parametrize(("name", "why"), [("dot.png", "reads text only"), ("data.bin", "is no text")])
@@ -75,7 +75,7 @@ def test_without_python_they_are_refused(here: Path, name: str, why: str) -> Non
         with_attachments("Why?", read([Path(name)]), python=False)
 
 
-@pytest.mark.parametrize(("name", "why"), [("nowhere.txt", "is not there"), (".", "is no file")])
+@pytest.mark.parametrize(("name", "why"), [("nowhere.txt", "there is no file"), (".", "is no file")])
 def test_what_cannot_be_read_is_named(here: Path, name: str, why: str) -> None:
     with pytest.raises(AttachmentError, match=why):
         read([Path(name)])
@@ -96,8 +96,11 @@ def test_two_files_of_one_name_get_two_names(here: Path) -> None:
 
 def test_a_large_share_of_the_context_is_said(here: Path) -> None:
     files = read([Path("notes.txt")])
-    assert echo(files, len, 10) == ["attached notes.txt: 6 tokens, 60% of the context"]
-    assert echo(files, len, 1000) == ["attached notes.txt: 6 tokens"]
+    assert echo(files, len, 10) == [("attached notes.txt: 6 tokens, 60% of the context", True)]
+    assert echo(files, len, 1000) == [("attached notes.txt: 6 tokens", False)]
+    assert weigh("a" * 300, len, 1000) == ("the question: 300 tokens, 30% of the context", True)
+    assert weigh("a" * 200, len, 1000) is None
+    assert weigh("a", lambda text: pytest.fail("it was counted"), 1000) is None
 
 
 def test_a_file_in_a_question_reaches_the_model(

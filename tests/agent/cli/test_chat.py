@@ -189,7 +189,7 @@ def test_an_attached_file_comes_with_the_next_question_only(
     entered(one, "two")
     asked = [m.content for m in one.session.conversation.messages if m.role == "user"]
     assert asked == ["File notes.txt:\n```\nalpha\n```\n\none", "two"]
-    assert "is not there" in " ".join(entered(one, "/attach nowhere.txt").split())
+    assert "there is no file" in " ".join(entered(one, "/attach nowhere.txt").split())
 
 
 def test_asking_again_reads_no_file_that_only_a_file_names(

@@ -51,6 +51,16 @@ def test_a_file_sets_what_a_question_uses(home: Path, tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "It is 42.\n")
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_file_says_whether_a_journal_is_kept(kept: bool, home: Path, tmp_path: Path) -> None:
+    script = tmp_path / "answers.txt"
+    script.write_text("It is 42.\n")
+    (home / "config.toml").write_text(f"journal = {str(kept).lower()}\n")
+    assert shown()["journal"]["value"] is kept
+    assert invoke("--no-tools", "-m", f"script:{script}", "what is it?").exit_code == 0
+    assert (home / "journal.db").exists() is kept
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from arriero.agent import events as ev
-from arriero.agent.cli.display import Display, JsonLines, PlainSink, StatusLine
+from arriero.agent.cli.display import Display, JsonLines
 from arriero.agent.cli.panels import call_text, cut, result_text, short_name
+from arriero.agent.cli.sinks import PlainSink
+from arriero.agent.cli.status_line import StatusLine
 from arriero.agent.cli.terminal import Terminal
 from arriero.agent.events import EventAdapter
 
@@ -49,9 +51,12 @@ def show(
     unicode: bool = True,
     colour: bool = False,
     quiet: bool = False,
+    tools: Any = "full",
 ) -> tuple[str, str, Display]:
     out, err = io.StringIO(), Screen() if terminal else io.StringIO()
-    display = Display(PlainSink(out), Terminal(err, terminal, colour, unicode), quiet=quiet, hint=", /last")
+    shown_on = Terminal(err, terminal, colour, unicode)
+    display = Display(PlainSink(out), shown_on, quiet=quiet, tools=tools, hint=", /last")
+    display.waiting.patience = 0.0
     for one in events:
         display.handle(one)
     return out.getvalue(), err.getvalue(), display
@@ -152,8 +157,7 @@ def test_artifacts_that_cannot_be_saved_are_a_notice(tmp_path: Any) -> None:
     assert "could not be saved" in err
 
 
-def test_waiting_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arriero.agent.cli.display._PATIENCE", 0.0)
+def test_waiting_is_shown_on_a_terminal_only() -> None:
     step = event(ev.StepStarted, step=1, context_tokens=900, new_tokens=900, context_length=4096)
     _, err, _ = show([step, None, event(ev.StepFinished, step=1, end="eot", usage=ev.Usage())], terminal=True)
     assert "reading 900 tokens" in err
@@ -161,25 +165,72 @@ def test_waiting_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
     assert show([step, None])[1] == ""
 
 
-def test_a_long_prompt_is_said_to_take_as_long_as_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arriero.agent.cli.display._PATIENCE", 0.0)
+def test_a_long_prompt_is_said_to_take_as_long_as_those_before() -> None:
     first = event(ev.StepStarted, step=1, context_tokens=900, new_tokens=900, context_length=4096)
     took = ev.Usage(prompt_tokens=900, output_tokens=5, seconds=10.0, decode_seconds=1.0)
     second = event(ev.StepStarted, step=2, context_tokens=2500, new_tokens=1600, context_length=4096)
     _, err, display = show(
         [first, event(ev.StepFinished, step=1, end="eot", usage=took), second, None], terminal=True
     )
-    assert display.reading_speed == 100.0
+    assert display.waiting.reading_speed == 100.0
     assert "reading 1,600 tokens  0.0s of about 16s" in err
 
 
-def test_a_running_tool_shows_its_latest_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arriero.agent.cli.display._PATIENCE", 0.0)
+def test_a_running_tool_shows_its_latest_line() -> None:
     _, start, _ = call_events()
     output = event(ev.ToolOutputDelta, call_id="c1", stream="stdout", text="epoch 1\nepoch 2\x1b[0m\n")
     _, err, _ = show([start, None, output, None], terminal=True)
     assert "● python  0.0s  (Ctrl-C stops it)" in err
     assert "● python  0.0s  epoch 2" in err
+
+
+def test_a_call_that_the_user_changed_is_shown_as_it_ran() -> None:
+    delta, start, _ = call_events()
+    changed = event(ev.ToolCallEdited, call_id="c1", name="code_interpreter", arguments={"code": "print(6)"})
+    note = 'Note: the user changed the arguments of this call to code_interpreter(code="print(6)").\n\n'
+    end = call_events(f"{note}completed\n[stdout]\n6\n[/stdout]")[-1]
+    _, err, display = show([delta, start, changed, end], terminal=True)
+    assert "╭─ python · as you changed it, 1.2 s ─" in err
+    assert "│ print(6)" in err
+    assert "print(23 * 47)" not in err
+    assert "Note:" not in err
+    assert display.calls[0][0].arguments == {"code": "print(6)"}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_of_a_call_a_line_is_shown(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    long = call_events(code="print(1)\n" * 30, content="completed\n[stdout]\n" + "1\n" * 30 + "[/stdout]")
+    failed = call_events("Error when running tool: boom", ok=False)
+    _, err, display = show([*call_events(), *long, *failed], terminal=terminal, tools="line")
+    lines = [line for line in err.replace("\r\x1b[2K", "").split("\n") if line]
+    assert lines[0] == "● python print(23 * 47) → 1081 · 1.2 s"
+    assert lines[1].startswith("● python print(1) print(1)")
+    assert "→ 1 1 1" in lines[1]
+    assert lines[2].endswith("· failed, 1.2 s")
+    assert all(len(line) <= 60 for line in lines)
+    assert len(display.calls) == 3
+
+
+def test_a_line_without_unicode_and_one_in_a_very_narrow_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    _, err, _ = show(call_events(), terminal=True, unicode=False, tools="line")
+    assert err.isascii()
+    assert all(len(line) <= 24 for line in err.replace("\r\x1b[2K", "").split("\n"))
+
+
+def test_nothing_of_calls_is_shown_but_what_screens_say_and_where_files_are() -> None:
+    blocked = event(ev.GuardrailChecked, place="code", screen="patterns", action="block", call_id="c2")
+    image = ev.ArtifactRef(name="fig-1.png", mime="image/png", data=b"png")
+    out, err, display = show(
+        [*call_events(artifacts=(image,)), blocked, event(ev.TextDelta, text="a")], tools="off"
+    )
+    assert out == "a"
+    assert "print" not in err
+    assert "1081" not in err
+    assert "saved " in err
+    assert "was blocked" in err
+    assert len(display.calls) == 1
 
 
 def test_a_call_that_a_screen_has_stopped_ends_without_having_begun() -> None:
@@ -236,6 +287,7 @@ def test_json_lines_are_events_that_can_be_read_back() -> None:
         lines.handle(one)
     written = out.getvalue().splitlines()
     assert [EventAdapter.validate_json(line) for line in written] == events
+    assert {json.loads(line)["v"] for line in written} == {1}
     assert out.getvalue().isascii()
     assert lines.finished == events[-1]
 

@@ -1,5 +1,6 @@
 """``arriero models``: listing, fetching, showing, checking, removing."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from arriero.agent.cli.app import cli
+from arriero.agent.models import bundled_model
 
 from ..store.hub import Loopback
 
@@ -44,6 +46,41 @@ def test_a_model_comes_and_goes(hub: Loopback, tmp_path: Path) -> None:
     assert run("rm", "hf:o/r/tiny.gguf").exit_code == 2
     assert run("rm", "-y", "hf:o/r/tiny.gguf").exit_code == 0
     assert "no models here yet" in run("list", "--here").stderr
+
+
+def test_a_file_that_is_here_is_put_under_a_name(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(bundled_model().read_bytes())
+    taken = run("pull", "llama3.2-1b", "--from-file", str(mine))
+    assert taken.exit_code == 0, taken.stderr
+    path = Path(taken.stdout.strip())
+    assert path.read_bytes() == mine.read_bytes()
+    assert path.is_relative_to(tmp_path / "home" / "models")
+    assert run("path", "llama3.2-1b").stdout == taken.stdout
+    assert run("verify", "llama3.2-1b").exit_code == 0
+    assert not list(path.parent.glob("*.part"))
+    digest = hashlib.sha256(mine.read_bytes()).hexdigest()
+    assert run("pull", "llama3.2-3b", "--from-file", str(mine), "--sha256", digest.upper()).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (b"<html>", [], "what came is no model and was removed"),
+        (b"GGUF", ["--sha256", "0" * 64], "does not match its checksum"),
+    ],
+)
+def test_a_file_that_is_no_model_is_not_taken(
+    content: bytes, options: list[str], said: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(content)
+    taken = run("pull", "llama3.2-1b", "--from-file", str(mine), *options)
+    assert taken.exit_code == 1
+    assert said in taken.stderr
+    assert run("list", "--here").stdout == ""
+    assert not list((tmp_path / "home" / "models").glob("*/*"))
+    assert mine.read_bytes() == content
 
 
 def test_show() -> None:

@@ -24,6 +24,8 @@ from arriero.agent.events import ArtifactRef
         ({"TERM": "xterm-kitty", "TMUX": "/tmp/tmux,1,0"}, "off"),
         ({"TERM": "tmux-256color", "TMUX": "x", "ARRIERO_IMAGES": "sixel"}, "sixel"),
         ({"TERM": "xterm-kitty", "ARRIERO_IMAGES": "off"}, "off"),
+        ({"TERM": "xterm-kitty", "ARRIERO_IMAGES": "path"}, "off"),
+        ({"TERM": "xterm-kitty", "ARRIERO_IMAGES": "auto"}, "kitty"),
         ({"TERM": "xterm-kitty", "ARRIERO_IMAGES": "nonsense"}, "kitty"),
     ],
 )

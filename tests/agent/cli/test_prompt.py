@@ -8,9 +8,19 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import DummyOutput
 
-from arriero.agent.cli.prompt import Editor, EntryCompleter, Pastes, PrivateHistory, open_history
+from arriero.agent.cli.prompt import (
+    Editor,
+    EntryCompleter,
+    Pastes,
+    PrivateHistory,
+    changed,
+    open_history,
+)
 from arriero.agent.cli.terminal import Terminal
 
 
@@ -33,6 +43,8 @@ def editor(keys: PipeInput, monochrome: Terminal) -> Editor:
         ("one\x1b\rtwo\r", "one\ntwo"),
         ("\x1b[200~one\r\ntwo\nthree\x1b[201~\r", "one\ntwo\nthree"),
         ("thrown away\x03kept\r", "kept"),
+        ('"""one\r/two\r"""\r', '"""one\n/two\n"""'),
+        ('"""one"""\r', '"""one"""'),
     ],
 )
 def test_keys_make_one_entry(typed: str, expected: str, keys: PipeInput, editor: Editor) -> None:
@@ -46,6 +58,12 @@ def test_keys_make_one_entry(typed: str, expected: str, keys: PipeInput, editor:
 def test_names_of_commands_are_completed(text: str, expected: list[str]) -> None:
     found = EntryCompleter(("help", "undo")).get_completions(Document(text), CompleteEvent())
     assert [completion.text for completion in found] == expected
+
+
+def test_a_space_follows_where_something_may_follow() -> None:
+    completer = EntryCompleter(["undo ", "quit"])
+    found = completer.get_completions(Document("/"), CompleteEvent())
+    assert [completion.text for completion in found] == ["/undo ", "/quit"]
 
 
 def test_what_may_follow_a_command_is_completed() -> None:
@@ -98,6 +116,23 @@ def test_ctrl_c_and_ctrl_d_on_an_empty_line_are_told_apart(keys: PipeInput, edit
         editor.read()
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("\x12llam\r\r", "about llamas"),
+        ("\x12llam\x03other\r", "other"),
+        ("\x12llam\x07other\r", "other"),
+        ("about l\x1b[A\r", "about llamas"),
+    ],
+)
+def test_earlier_entries_are_searched(typed: str, expected: str, keys: PipeInput, editor: Editor) -> None:
+    for entry in ("about llamas", "about mules"):
+        keys.send_text(f"{entry}\r")
+        editor.read()
+    keys.send_text(typed)
+    assert editor.read() == expected
+
+
 def test_history_is_private_and_forgets_what_begins_with_a_space(
     tmp_path: Path, keys: PipeInput, editor: Editor
 ) -> None:
@@ -105,6 +140,8 @@ def test_history_is_private_and_forgets_what_begins_with_a_space(
     editor.read()
     keys.send_text(" secret\r")
     editor.read()
+    keys.send_text(f"\x1b[200~{'secret ' * 1000}\x1b[201~ sum up\r")
+    assert editor.read().endswith(" sum up")
     path = tmp_path / "home" / "history"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "remembered" in path.read_text()
@@ -121,3 +158,33 @@ def test_history_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_history_without_a_place_is_kept_in_memory(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("in the way")
     assert isinstance(open_history(), InMemoryHistory)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("\r", "print(1)"),
+        ("\x7f2)\r", "print(12)"),
+        ("\x1b\rmore\r", "print(1)\nmore"),
+        ("\x1b[200~a\r\nb\x1b[201~\r", "print(1)a\nb"),
+        ("\x03", None),
+        ("\x15\x04", None),  # the line is empty then
+    ],
+)
+def test_a_text_is_changed(typed: str, expected: str | None, keys: PipeInput, monochrome: Terminal) -> None:
+    keys.send_text(typed)
+    assert changed(monochrome, "print(1)", ".py", lambda: True) == expected
+
+
+def test_what_was_typed_before_a_text_was_seen_does_not_change_it(
+    keys: PipeInput, monochrome: Terminal
+) -> None:
+    store_typeahead(keys, [KeyPress("x", "x"), KeyPress(Keys.ControlM, "\r")])
+    keys.send_text("!\r")
+    assert changed(monochrome, "print(1)", ".py", lambda: True) == "print(1)!"
+    assert [key.data for key in get_typeahead(keys)] == ["x", "\r"]
+
+
+def test_a_text_that_is_of_no_use_any_more_is_let_go(keys: PipeInput, monochrome: Terminal) -> None:
+    looks = iter([True, True])
+    assert changed(monochrome, "print(1)", ".py", lambda: next(looks, False)) is None

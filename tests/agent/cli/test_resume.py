@@ -78,6 +78,24 @@ def test_a_call_in_flight_is_decided_by_a_person(resume: Resume, tmp_path: Path)
     assert (repeated.exit_code, repeated.stdout) == (0, "Fine.\n"), repeated.stderr
     assert (tmp_path / "effects").read_bytes() == b"xx"
 
+    shutil.rmtree(tmp_path / "home")
+    shutil.copytree(tmp_path / "copy", tmp_path / "home")
+    edited = resume("--edit", "call-1-1", '{"code": "print(6 * 7)"}')
+    assert (edited.exit_code, edited.stdout) == (0, "Fine.\n"), edited.stderr
+    assert (tmp_path / "effects").read_bytes() == b"xx"
+    shown = CliRunner().invoke(cli, ["sessions", "show", "trip"]).stdout
+    assert (
+        'Note: the user changed the arguments of this call to code_interpreter(code="print(6 * 7)")' in shown
+    )
+    assert "[stdout]\n42\n" in shown
+
+
+@pytest.mark.parametrize("arguments", ["{", "5"])
+def test_arguments_that_are_no_object_are_refused(arguments: str) -> None:
+    wrong = CliRunner().invoke(cli, ["sessions", "resume", "trip", "--edit", "call-1-1", arguments])
+    assert wrong.exit_code == 2
+    assert "Invalid value for --edit" in wrong.stderr
+
 
 def test_a_question_instead_leaves_the_call_unknown(resume: Resume, tmp_path: Path) -> None:
     result = CliRunner().invoke(

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -134,3 +134,57 @@ def test_loading_ticks_and_gives_way_to_ctrl_c() -> None:
 def test_loading_passes_errors_on() -> None:
     with pytest.raises(ZeroDivisionError):
         load(lambda: 1 // 0)
+
+
+@contextlib.contextmanager
+def key_after(seconds: float, times: int = 1) -> Iterator[Callable[[], bool]]:
+    """A key that is pressed as often, so many seconds apart."""
+    pressed = [time.monotonic() + seconds * number for number in range(1, times + 1)]
+
+    def asked() -> bool:
+        return bool(pressed) and time.monotonic() >= pressed[0] and pressed.pop(0) > 0
+
+    yield asked
+
+
+def test_a_key_stops_a_run_as_ctrl_c_does(runner: Runner) -> None:
+    runner.watch = lambda: key_after(0.2)
+    events = [event for event in runner.stream(until_cancelled) if event]
+    assert isinstance(events[-1], RunFinished)
+    assert events[-1].stop_reason == "cancelled"
+    runner.watch = lambda: key_after(0.2, 2)
+    with pytest.raises(KeyboardInterrupt):
+        list(runner.stream(deaf))
+
+
+def test_what_is_attended_ticks_and_gives_way_to_a_key_and_to_ctrl_c(runner: Runner) -> None:
+    ticks: list[None] = []
+
+    async def six() -> int:
+        await asyncio.sleep(0.35)
+        return 6
+
+    async def broken() -> None:
+        raise TimeoutError("its own")
+
+    assert runner.attend(six(), lambda: ticks.append(None)) == 6
+    assert ticks
+    with pytest.raises(TimeoutError, match="its own"):
+        runner.attend(broken(), lambda: None)
+    press_soon()
+    with pytest.raises(KeyboardInterrupt):
+        runner.attend(asyncio.sleep(60), lambda: None)
+    runner.watch = lambda: key_after(0.2)
+    with pytest.raises(KeyboardInterrupt):
+        runner.attend(asyncio.sleep(60), lambda: None)
+
+
+def test_the_clock_ticks_between_events_that_come_fast(runner: Runner) -> None:
+    async def fast(token: CancellationToken) -> AsyncIterator[Event]:
+        for number in range(40):
+            yield started(number)
+            await asyncio.sleep(0.01)
+
+    events = list(runner.stream(fast))
+    assert len([event for event in events if event]) == 40
+    assert 2 <= events.count(None) <= 8

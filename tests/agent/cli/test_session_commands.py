@@ -42,6 +42,16 @@ def test_a_session_goes_on_and_is_listed_shown_and_found(run: Run) -> None:
     assert run("sessions", "search", "nowhere").exit_code == 1
 
 
+def test_an_answer_that_was_cut_off_stays_marked(run: Run) -> None:
+    cut = run("ask", "Tell me", "--session", "s", "--max-tokens", "2", "-q", answers=("A long story.",))
+    assert cut.exit_code == 4
+    asked(run, "s", "And now?", "Now what?")
+    assert "   2  assistant  A long s (interrupted)\n" in run("sessions", "show", "s").stdout
+    exported = run("sessions", "export", "s").stdout
+    assert exported.count("(interrupted)") == 1
+    assert "A long s (interrupted)\n" in exported
+
+
 def test_fork_rename_undo_rm(run: Run) -> None:
     asked(run, "trip", "Where is Oslo?", "In Norway.")
     asked(run, "trip", "And Bergen?", "There too.")

@@ -74,3 +74,25 @@ def test_words_behind_commands_are_completed(chat: Start) -> None:
     assert completed("/tools on p") == []
     completer = completer_for(chat("x", journal=False))
     assert completed("/resume a") == []
+
+
+def test_how_much_of_calls_is_shown(chat: Callable[..., Chat]) -> None:
+    one = chat("x", show_tools="line")
+    assert "of tool calls is shown: a line each" in entered(one, "/show-tools")
+    assert "write /show-tools with one of full, line, off" in " ".join(
+        entered(one, "/show-tools most").split()
+    )
+    assert "nothing; /last shows the last one whole" in entered(one, "/show off")
+    assert one.session.settings.show_tools == "off"
+
+
+def test_rules_of_every_kind_are_shown(chat: Callable[..., Chat]) -> None:
+    out = entered(chat("x", approve=("a*",), ask=("python",), deny=("b",)), "/approve")
+    assert out == "b: never runs python: is asked about a*: runs unasked"
+
+
+def test_what_to_do_about_a_limit_is_said(chat: Callable[..., Chat]) -> None:
+    one = chat("A long story that does not end.", max_tokens=2)
+    out = " ".join(entered(one, "Tell me").split())
+    assert "error: the answer was cut off at the limit of tokens" in out
+    assert "/params max_tokens=N lets it write more" in out

@@ -116,6 +116,17 @@ def test_batch_resumes_and_its_exit_code_is_that_of_the_worst(
     }
 
 
+@pytest.mark.parametrize(("options", "code"), [(["-i", "m=1"], 2), (["-m", "/nowhere.gguf"], 6)])
+def test_json_has_an_ending_even_where_nothing_could_begin(
+    options: list[str], code: int, task: Callable[..., str]
+) -> None:
+    done = arriero("run", task("good"), *options, "--json")
+    (line,) = done.stdout.splitlines()
+    assert done.exit_code == code
+    assert (json.loads(line)["v"], json.loads(line)["type"]) == (1, "task_ended")
+    assert json.loads(line)["result"]["error"] in done.stderr
+
+
 def test_schema_is_json() -> None:
     assert json.loads(arriero("schema", "task").stdout)["title"] == "arriero task, version 1"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arriero.agent.cli.display import fit
+from arriero.agent.cli.status_line import fit
 from arriero.agent.cli.terminal import NeutralStream, Terminal, forgiving, neutral
 
 

@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from arriero.agent import Agent, Limits
+from arriero.agent import Agent, Edited, Limits
 from arriero.agent.backends import ScriptedModel
 from arriero.agent.journal import Journal, Session
 from arriero.tools import tool
@@ -93,6 +93,30 @@ def acting(effect: Any, folder: Path, answers: list[str], *, dies: bool, approve
     return Agent(ScriptedModel(answers), tools=[act], approve=approve, session=session)
 
 
+def changed(folder: Path, answers: list[str], *, dies: bool, approve: Any = None) -> Agent:
+    """An agent whose tool is called with what a person made of the call; the process may be killed in it."""
+
+    @tool(effect="once", approval=True)
+    async def pay(what: str) -> str:
+        """Pay."""
+        with (folder / "effects").open("ab", buffering=0) as file:
+            file.write(f"pay {what}\n".encode())
+        if dies:
+            await asyncio.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return f"paid {what}"
+
+    session = Session("s", journal=Journal(folder / "journal.db"))
+    return Agent(ScriptedModel(answers), tools=[pay], approve=approve, session=session)
+
+
+async def _change(folder: Path) -> None:
+    answers = [call(("pay", "a")), "no"]
+    agent = changed(folder, answers, dies=True, approve=lambda name, arguments: Edited({"what": "b"}))
+    async for _ in agent.stream("Go"):
+        pass
+
+
 async def _run(number: int, folder: Path, answers: list[str]) -> None:
     agent = agent_for(answers, folder / "journal.db", folder / "effects")
     seen = 0
@@ -123,7 +147,9 @@ def _in_child(order: dict[str, Any]) -> int:
         signal.alarm(PATIENCE)
         try:
             folder = Path(order["folder"])
-            if "effect" in order:
+            if "changed" in order:
+                asyncio.run(_change(folder))
+            elif "effect" in order:
                 asyncio.run(_act(order["effect"], folder))
             elif "resume" in order:
                 asyncio.run(_go_on(order["resume"], folder))

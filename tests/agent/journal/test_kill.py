@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from arriero.agent import Edited
 from arriero.agent.events import ApprovalRequested, RunFinished
 from arriero.agent.journal import Journal
 
 from . import dying
-from .dying import ONE, SCENARIOS, acting, agent_for, call
+from .dying import ONE, SCENARIOS, acting, agent_for, call, changed
 
 Die = Callable[..., int]
 
@@ -183,3 +184,30 @@ def test_killed_while_going_on(number: int, die: Die, tmp_path: Path) -> None:
         "assistant",
     ]
     assert len((tmp_path / "effects").read_bytes()) == 2
+
+
+@pytest.mark.parametrize(
+    ("decision", "effects", "told"),
+    [
+        (None, "pay b\n", "the call needs the user's approval: the program ended while this call ran"),
+        (False, "pay b\n", "it is not known whether pay took effect"),
+        (True, "pay b\npay b\n", "paid b"),
+        (Edited({"what": "c"}), "pay b\npay c\n", "paid c"),
+    ],
+)
+def test_killed_inside_a_call_that_a_person_has_changed(
+    decision: Any, effects: str, told: str, die: Die, tmp_path: Path
+) -> None:
+    """What was in flight is the call as it had become: that is what is asked about, and what runs again."""
+    assert die(changed=True, folder=tmp_path) == signal.SIGKILL
+    pending = Journal(tmp_path / "journal.db").conversation("s").pending
+    assert pending is not None
+    assert [(one.id, one.arguments) for one in pending.to_decide] == [("call-1-1", {"what": "b"})]
+    assert pending.edited == ("call-1-1",)
+    with changed(tmp_path, ["Done.<|eot_id|>"], dies=False, approve=lambda name, arguments: True) as agent:
+        result = agent.run_sync(decisions={} if decision is None else {"call-1-1": decision})
+    answer = next(message.content for message in result.messages if message.role == "ipython")
+    now = "c" if isinstance(decision, Edited) else "b"
+    assert answer.startswith(f'Note: the user changed the arguments of this call to pay(what="{now}").\n\n')
+    assert told in answer
+    assert (tmp_path / "effects").read_text() == effects

@@ -1,7 +1,8 @@
 """Models behind servers: ids in, ids out, in each server's own words."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from arriero.agent import Agent, Conversation
-from arriero.agent.backends import Constraint, ContextOverflow, Model, ModelError, Sampling, Token
+from arriero.agent.backends import Constraint, ContextOverflow, Model, ModelError, Progress, Sampling, Token
 from arriero.agent.backends.http import HTTPModel
 from arriero.agent.backends.vocab import Vocab
 from arriero.agent.cli.app import cli
@@ -371,3 +372,53 @@ def test_servers_that_are_none(vocab: Vocab, tiny: Path) -> None:
         with pytest.raises(ModelError, match="give context_length"):
             HTTPModel(server.url, vocab=tiny)
         assert HTTPModel(server.url, vocab=tiny, context_length=500).context_length == 500
+
+
+def test_llama_server_tells_how_far_it_has_read(vocab: Vocab, tiny: Path) -> None:
+    with LlamaServer(vocab, "ab<|eot_id|>") as server:
+        model = HTTPModel(server.url, vocab=tiny)
+        told: list[Progress | None] = []
+
+        def chunks() -> Iterator[str]:
+            for read in (0, 512, 1000):
+                progress = {"total": 1000, "cache": 0, "processed": read, "time_ms": 3}
+                yield from sse(
+                    {"index": 0, "content": "", "tokens": [], "stop": False, "prompt_progress": progress}
+                )
+                until(lambda read=read: (one := model.progress()) is not None and one.read == read)
+                told.append(model.progress())
+            yield from sse(*server.events("ab<|eot_id|>"))
+
+        server.before.append(Answer(chunks=chunks(), kind="text/event-stream"))
+
+        async def main() -> None:
+            async for _ in model.generate([1] * 1000, GREEDY):
+                told.append(model.progress())
+
+        asyncio.run(main())
+        assert told == [
+            Progress(0, 1000),
+            Progress(512, 1000),
+            Progress(1000, 1000),
+            *(Progress(1000, 1000, written) for written in (1, 2, 3)),
+        ]
+        assert model.progress() is None
+        assert server.asked_for("/completion")[0]["return_progress"] is True
+
+
+@pytest.mark.parametrize(
+    "told", [None, 7, "x", [], {"processed": "x"}, {"processed": -5}, {"processed": 10**30}]
+)
+def test_progress_that_makes_no_sense_changes_nothing(told: object, vocab: Vocab, tiny: Path) -> None:
+    with LlamaServer(vocab, "ab<|eot_id|>") as server:
+        model = HTTPModel(server.url, vocab=tiny)
+        events = [{"content": "", "tokens": [], "prompt_progress": told}, *server.events("ab<|eot_id|>")]
+        server.before.append(Answer(chunks=sse(*events), kind="text/event-stream"))
+        assert text(generate(model, [1, 2])) == "ab<|eot_id|>"
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
