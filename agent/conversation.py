@@ -139,11 +139,11 @@ class Conversation:
     def take_change(self) -> Change | None:
         """What has changed since this was last called, None if nothing has; whoever keeps the conversation asks."""
         messages, tokens = self._same
-        rewound = self._rewound
-        change = Change(messages, tokens, self.messages[messages:], self.tokens[tokens:], rewound)
-        if not (change.tokens or change.messages or rewound):
+        said, read = self.messages[messages:], self.tokens[tokens:]
+        if not (read or said or self._rewound):
             return None
-        self._same, self._rewound = (len(self.messages), len(self.tokens)), False
+        change = Change(messages, tokens, said, read, self._rewound)
+        self._same, self._rewound = (messages + len(said), tokens + len(read)), False
         return change
 
     def forget_change(self) -> None:

@@ -20,7 +20,7 @@ class LiveOutput:
 
     async def feed(self, stream: str, text: str) -> str:
         """What may be shown now that this piece of a stream has come."""
-        if not self._pipeline.stands("tool_result"):
+        if "tool_result" not in self._pipeline.places:
             return text
         if not self._pipeline.instant("tool_result"):
             return ""

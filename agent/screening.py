@@ -65,6 +65,8 @@ _PLACE: Final[dict[Place, str]] = {
 }
 
 
+_OF_CALLS: Final[tuple[Place, Place]] = ("tool_call", "code")
+
 PASSED: Final = Outcome("allow", "")
 """What is said where nothing is screened."""
 
@@ -86,7 +88,7 @@ class Screening:
         """Screen what a user wrote, which the conversation has already; the model may read it meanwhile."""
         texts = [message.content, *message.parts, *([message.context] if message.context else [])]
         given = ScreenInput("input", "\n\n".join(texts), messages=tuple(self.conversation.messages[:-1]))
-        if not self.pipeline.stands("input"):
+        if "input" not in self.pipeline.places:
             return Outcome("allow", given.text)
         reading = self._read_ahead(model)
         try:
@@ -103,7 +105,7 @@ class Screening:
 
     async def calls(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[Outcome]:
         """Screen all calls of a message at once; ``ask`` is left to whoever serves the call."""
-        if not self.pipeline.stands("tool_call") and not self.pipeline.stands("code"):
+        if self.pipeline.places.isdisjoint(_OF_CALLS):
             return [PASSED] * len(calls)
         earlier = tuple(self.conversation.messages)
         given = [_call_input(call, tools.get(call.name), earlier) for call in calls]
@@ -115,7 +117,7 @@ class Screening:
 
     async def result(self, call: ToolCall, result: ToolResult) -> tuple[ToolResult, Outcome]:
         """Screen what came of a call; the result is the one that the model may read."""
-        if not self.pipeline.stands("tool_result"):
+        if "tool_result" not in self.pipeline.places:
             return result, PASSED
         given = ScreenInput(
             "tool_result",
@@ -166,7 +168,7 @@ class Screening:
 
     def answer(self) -> ScreenedText | None:
         """A new answer of the model, to be screened while it is written; None where nothing screens it."""
-        if not self.pipeline.stands("output"):
+        if "output" not in self.pipeline.places:
             return None
         given = ScreenInput(
             "output",
@@ -181,7 +183,8 @@ class Screening:
     @property
     def shows_calls(self) -> bool:
         """Whether calls may be shown while they are written: not where a screen needs time to judge them."""
-        return self.pipeline.instant("tool_call") and self.pipeline.instant("code")
+        pipeline = self.pipeline
+        return pipeline.places.isdisjoint(_OF_CALLS) or all(map(pipeline.instant, _OF_CALLS))
 
     async def _ask(self, given: ScreenInput) -> Outcome:
         outcome = await self.cancel.guard(self.pipeline.check(given))

@@ -33,16 +33,16 @@ class Step:
 
     number: int
     calls: list[ToolCall] = field(default_factory=list)
-    malformed: list[Malformed] = field(default_factory=list)
+    malformed: list[Malformed] = field(default_factory=list, init=False)
     end: StepEnd = "length"
     prompt_tokens: int = 0
     seconds: float = 0.0
     decode_seconds: float = 0.0
-    texts: list[str] = field(default_factory=list)
-    unshown: list[ArgumentsDelta] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list, init=False)
+    unshown: list[ArgumentsDelta] = field(default_factory=list, init=False)
     refusals: "dict[str, Refusal | None] | None" = None
     retry: str | None = None
-    _pieces: list[str] = field(default_factory=list)
+    _pieces: list[str] = field(default_factory=list, init=False)
 
     @property
     def output_tokens(self) -> int:
@@ -127,14 +127,14 @@ class Sample:
         return None
 
     def _take(self, token: Token) -> None:
-        step = self._step
-        if not step.texts:
+        texts = self._step.texts
+        if not texts:
             self._first = time.monotonic()
-        step.texts.append(token.text)
+        texts.append(token.text)
         self._run.conversation.sampled(token)
         if token.stop:
             self._generated.stop = token.stop
-            step.end = _ENDS[token.stop]
+            self._step.end = _ENDS[token.stop]
 
     async def __aenter__(self) -> Self:
         return self

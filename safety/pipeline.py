@@ -92,15 +92,12 @@ class Pipeline:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self._places = frozenset(place for place in PLACES if policy.rules(place))
+        self.places = frozenset(place for place in PLACES if policy.rules(place))
+        """Where anything is screened."""
         self._given = {name: as_screen(name, screen) for name, screen in policy.screens.items()}
         self._made = {name: _Made() for name in FACTORIES}
         self._ready: set[tuple[str, Place]] = set()
         self._parted: dict[Place, tuple[Rules, Rules]] = {}
-
-    def stands(self, place: Place) -> bool:
-        """Whether anything is screened there."""
-        return place in self._places
 
     def instant(self, place: Place) -> bool:
         """Whether all screens of a place answer at once."""

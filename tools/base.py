@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from arriero.prompts import ToolSpec
 from arriero.prompts.errors import ArrieroError
@@ -50,8 +50,7 @@ class ToolResult:
     error: bool = False
 
 
-@dataclass(frozen=True)
-class RunContext(Generic[Deps]):
+class RunContext(NamedTuple, Generic[Deps]):
     """What a call knows beside its arguments; the model sees none of it.
 
     ``deps`` is what the caller gave to the agent or the run. ``on_output(stream, text)`` may be called with

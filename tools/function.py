@@ -172,7 +172,7 @@ class FunctionTool(Tool, Generic[P, R]):
 
     def _validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
-            checked = self._arguments.model_validate(arguments)
+            checked = self._arguments.__pydantic_validator__.validate_python(arguments)
         except ValidationError as error:
             raise ModelRetry(_explain(self.spec.name, error)) from None
         given = checked.__dict__

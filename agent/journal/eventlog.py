@@ -1,6 +1,7 @@
 """Events as the journal keeps them: JSON, with text that came in pieces put together."""
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from .contents import utf8
 Noted = tuple[float, Event]
 """A moment (seconds since 1970, by the wall clock) and what happened."""
 
+_LARGE: Final = 2048  # bytes; smaller chunks are not worth packing
 _ELSEWHERE: Final[dict[type, tuple[str, ...]]] = {
     ToolCallFinished: ("content", "artifacts"),
     RunFinished: ("new_messages",),
@@ -56,12 +58,13 @@ def packed_events(events: Iterable[Noted]) -> bytes:
     for fields, pieces in texts:
         fields["text"] = "".join(pieces)
     try:
-        return to_json(whole, inf_nan_mode="null")
+        data = to_json(whole, inf_nan_mode="null")
     except ValueError:  # half of a surrogate pair has no UTF-8
-        return utf8(json.dumps(to_jsonable_python(whole, fallback=str), ensure_ascii=False))
+        data = utf8(json.dumps(to_jsonable_python(whole, fallback=str), ensure_ascii=False))
+    return zlib.compress(data, 1) if len(data) >= _LARGE else data
 
 
 def unpacked_events(data: bytes) -> Iterator[tuple[float, dict[str, Any]]]:
     """When and what, as ``packed_events`` was given it; what other tables hold is missing."""
-    for moment, event in json.loads(data):
+    for moment, event in json.loads(data if data[:1] == b"[" else zlib.decompress(data)):
         yield float(moment), event

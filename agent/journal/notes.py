@@ -2,13 +2,11 @@
 
 import itertools
 import sqlite3
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from arriero.agent.conversation import Change
-from arriero.agent.events import Event
 from arriero.prompts import Message
 from arriero.tools.threads import outcome
 
@@ -28,7 +26,7 @@ class Rows(NamedTuple):
     otherwise: str = ""
 
 
-_MOST_ROWS: Final = 32  # of one statement: far below SQLite's limit of parameters
+_MOST_ROWS: Final = 64  # of one statement: its parameters stay below the limit that SQLite had before 3.32
 _ENTRY: Final = (
     "id, parent, session, run, step, kind, same_messages, same_tokens, messages, tokens, open, time"
 )
@@ -129,31 +127,27 @@ class Notes:
     """The notes of one run and its events, each in order; they may be added from one thread while the writer takes
     them in its own.
 
-    A job is on its way to the writer whenever there are any, so that they are committed as soon as any other job.
+    A job is on its way to the writer whenever there are any (``called``), so that they are committed as soon as any
+    other job: whoever adds something calls for the writer unless that is so.
     """
 
     def __init__(self, writer: Writer, run: str, session: str) -> None:
         self.run = run
         self.session = session
+        self.waiting: deque[Note] = deque()
+        self.events: deque[Noted] = deque()
+        self.called = False
         self._writer = writer
-        self._waiting: deque[Note] = deque()
-        self._events: deque[Noted] = deque()
-        self._called = False
 
     def add(self, note: Note) -> None:
         """Have a note written soon."""
-        self._waiting.append(note)
-        if not self._called:
-            self._call()
+        self.waiting.append(note)
+        if not self.called:
+            self.call()
 
-    def event(self, event: Event) -> None:
-        """Have an event written soon."""
-        self._events.append((time.time(), event))
-        if not self._called:
-            self._call()
-
-    def _call(self) -> None:
-        self._called = True
+    def call(self) -> None:
+        """Have what waits written soon."""
+        self.called = True
         self._writer.put(_Taking(self))
 
     async def written(self, note: Note, *, durable: bool = False) -> None:
@@ -164,10 +158,9 @@ class Notes:
         """All notes and events that wait."""
         # First this: whoever adds one now calls again, and one that was added before is among those taken. An event
         # is added before the notes of what it tells, and is taken after them: none of these is kept without it.
-        self._called = False
-        waiting, events = self._waiting, self._events
-        notes = [waiting.popleft() for _ in range(len(waiting))]
-        return notes, [events.popleft() for _ in range(len(events))]
+        self.called = False
+        notes = [self.waiting.popleft() for _ in range(len(self.waiting))]
+        return notes, [self.events.popleft() for _ in range(len(self.events))]
 
 
 class _Taking:

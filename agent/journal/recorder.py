@@ -105,7 +105,10 @@ class JournalRecorder(Recorder):
         self._calls_of = run_id or self._run_id
 
     def event(self, event: Event) -> None:
-        self._notes.event(event)
+        notes = self._notes
+        notes.events.append((time.time(), event))
+        if not notes.called:
+            notes.call()
 
     def keep(self, kind: str, step: int) -> None:
         self._check()
