@@ -52,7 +52,8 @@ def _png(data: bytes, most_pixels: int) -> bytes:
         if (kind == b"IHDR") != (number == 0):
             raise ValueError("one header, and that first")
         if kind == b"IHDR":
-            _check_size(*struct.unpack_from(">II", chunk, 8), most_pixels)
+            width, height = struct.unpack_from(">II", chunk, 8)
+            _check_size(width, height, most_pixels)
         if kind in _PNG_PARTS:
             kept.append(chunk)
         elif not kind[0] & 0x20:

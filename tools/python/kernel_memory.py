@@ -1,0 +1,87 @@
+"""Memory that Linux itself uses for processes, and puts on nobody's account where there is no control group."""
+
+import os
+from collections.abc import Collection, Iterable
+from itertools import islice
+from pathlib import Path
+
+from .process import living
+
+MOST_LOCKS = 10_000
+"""Record locks of all processes inside together: some 2 MB."""
+
+MOST_DESCRIPTORS = 20_000
+"""Open descriptors of all processes inside together: with many more, whoever counts would fall behind."""
+
+MOST_POLLS = 400
+"""Epoll descriptors of all processes inside together; each can watch as many descriptors as a process may have."""
+
+_FEW_DESCRIPTORS = 1_000  # with fewer, there cannot be much to watch
+_HIDDEN_FOR = 3  # looks; for one or two, a process may be just about to start a program
+_QUEUES = 4  # the column of /proc/net/tcp that holds, in hexadecimal, what waits to be sent and to be read
+
+
+def queued(pid: int) -> int:
+    """Bytes that wait in the TCP connections of a process's network namespace."""
+    total = 0
+    for name in ("tcp", "tcp6"):
+        for line in _lines(f"/proc/{pid}/net/{name}", skip=1):
+            sent, _, read = line.split()[_QUEUES].partition(b":")
+            total += int(sent, 16) + int(read, 16)
+    return total
+
+
+def more_locks_than(most: int, pids: Collection[int]) -> bool:
+    """Whether processes hold more than ``most`` record locks together."""
+    owned = (line for line in _lines("/proc/locks") if b"POSIX" in line and _owner(line) in pids)
+    return next(islice(owned, most, None), None) is not None
+
+
+class Descriptors:
+    """Counts what processes have open, from one look to the next."""
+
+    def __init__(self) -> None:
+        self._hidden: dict[int, int] = {}
+
+    def too_many(self, pids: Iterable[int]) -> str | None:
+        """What there is too much of, processes that cannot be looked into included; None if all is well."""
+        names, hidden = {}, {}
+        for pid in pids:
+            folder = f"{living(pid)}/fd"
+            try:
+                names[folder] = os.listdir(folder)
+            except PermissionError:
+                hidden[pid] = self._hidden.get(pid, 0) + 1
+            except OSError:
+                continue  # ended
+        self._hidden = hidden
+        count = sum(map(len, names.values()))
+        if count > MOST_DESCRIPTORS:
+            return f"more than {MOST_DESCRIPTORS} open files"
+        if any(looks >= _HIDDEN_FOR for looks in hidden.values()):
+            return "a process that nobody can look into"
+        polls = (1 for folder, of_it in names.items() for name in of_it if _is_poll(f"{folder}/{name}"))
+        if count > _FEW_DESCRIPTORS and next(islice(polls, MOST_POLLS, None), None):
+            return f"more than {MOST_POLLS} epoll descriptors"
+        return None
+
+
+def _owner(line: bytes) -> int:
+    # "1: POSIX  ADVISORY  WRITE 4242 fe:00:123 0 EOF"; a waiting one has "->" after its number.
+    words = line.replace(b"->", b"").split()
+    return int(words[4]) if len(words) > 4 else 0
+
+
+def _is_poll(descriptor: str) -> bool:
+    try:
+        return os.readlink(descriptor) == "anon_inode:[eventpoll]"
+    except OSError:
+        return False
+
+
+def _lines(path: str, skip: int = 0) -> Iterable[bytes]:
+    try:
+        with Path(path).open("rb") as file:
+            yield from islice(file, skip, None)
+    except OSError:
+        return
