@@ -16,7 +16,6 @@ MOST_DESCRIPTORS = 20_000
 MOST_POLLS = 400
 """Epoll descriptors of all processes inside together; each can watch as many descriptors as a process may have."""
 
-_FEW_DESCRIPTORS = 1_000  # with fewer, there cannot be much to watch
 _HIDDEN_FOR = 3  # looks; for one or two, a process may be just about to start a program
 _QUEUES = 4  # the column of /proc/net/tcp that holds, in hexadecimal, what waits to be sent and to be read
 
@@ -40,7 +39,8 @@ def more_locks_than(most: int, pids: Collection[int]) -> bool:
 class Descriptors:
     """Counts what processes have open, from one look to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_DESCRIPTORS, most_polls: int = MOST_POLLS) -> None:
+        self._most, self._most_polls = most, most_polls
         self._hidden: dict[int, int] = {}
 
     def too_many(self, pids: Iterable[int]) -> str | None:
@@ -56,13 +56,13 @@ class Descriptors:
                 continue  # ended
         self._hidden = hidden
         count = sum(map(len, names.values()))
-        if count > MOST_DESCRIPTORS:
-            return f"more than {MOST_DESCRIPTORS} open files"
+        if count > self._most:
+            return f"more than {self._most} open files"
         if any(looks >= _HIDDEN_FOR for looks in hidden.values()):
             return "a process that nobody can look into"
         polls = (1 for folder, of_it in names.items() for name in of_it if _is_poll(f"{folder}/{name}"))
-        if count > _FEW_DESCRIPTORS and next(islice(polls, MOST_POLLS, None), None):
-            return f"more than {MOST_POLLS} epoll descriptors"
+        if count > self._most_polls and next(islice(polls, self._most_polls, None), None):
+            return f"more than {self._most_polls} epoll descriptors"
         return None
 
 
