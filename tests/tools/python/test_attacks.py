@@ -71,11 +71,11 @@ ATTACKS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 WITH_NAMESPACES: dict[str, tuple[str, str]] = {
     "what tells of the machine": (
-        "import os\nos.chdir('/proc')\nseen = []\n"
+        "import os\nwork = os.getcwd(); os.chdir('/proc')\nseen = []\n"
         "for name in ('cmdline', 'partitions', 'diskstats', 'interrupts', 'sys/kernel/random/boot_id'):\n"
         "    try: seen += [open(name).read()]\n    except OSError: pass\n"
         "for name in ('bus', 'fs', 'driver'):\n    if os.path.isdir(name): seen += os.listdir(name)\n"
-        "os.chdir('/tmp'); print(''.join(seen) == '', seen)",
+        "os.chdir(work); print(''.join(seen) == '', seen)",
         "True []",
     ),
     "shared memory of the host": ("import os\nprint(os.listdir('/dev/shm'))", "[]"),
