@@ -143,7 +143,7 @@ def resident(pids: list[int]) -> int:
     """Bytes of memory in core, in swap, in huge pages or for page tables; what is shared is counted per process."""
     total = 0
     for pid in pids:
-        total += _sum_of(f"{living(pid)}/status", _RESIDENT)
+        total += _sum_of(f"/proc/{pid}/status", _RESIDENT) or _sum_of(f"{living(pid)}/status", _RESIDENT)
     return total
 
 
