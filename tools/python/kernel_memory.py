@@ -1,5 +1,6 @@
 """Memory that Linux itself uses for processes, and puts on nobody's account where there is no control group."""
 
+import contextlib
 import os
 from collections.abc import Collection, Iterable
 from itertools import islice
@@ -58,11 +59,8 @@ class Descriptors:
         """What there is too much of, processes that cannot be looked into included; None if all is well."""
         names, hidden = {}, {}
         for pid in pids:
-            folder = f"/proc/{pid}/fd"
             try:
-                if not (found := os.listdir(folder)):
-                    folder = f"{living(pid)}/fd"
-                    found = os.listdir(folder)
+                folder, found = _descriptors(pid)
                 names[folder] = found
             except PermissionError:
                 hidden[pid] = self._hidden.get(pid, 0) + 1
@@ -84,6 +82,16 @@ def _owner(line: bytes) -> int:
     # "1: POSIX  ADVISORY  WRITE 4242 fe:00:123 0 EOF"; a waiting one has "->" after its number.
     words = line.replace(b"->", b"").split()
     return int(words[4]) if len(words) > 4 else 0
+
+
+def _descriptors(pid: int) -> tuple[str, list[str]]:
+    """Where /proc tells of a process's descriptors, and their names; PermissionError where it hides itself."""
+    folder = f"/proc/{pid}/fd"
+    with contextlib.suppress(PermissionError):  # the first thread has ended, perhaps
+        if names := os.listdir(folder):
+            return folder, names
+    thread = living(pid)
+    return (f"{thread}/fd", os.listdir(f"{thread}/fd")) if thread else (folder, [])
 
 
 def _is_poll(descriptor: str) -> bool:

@@ -143,7 +143,10 @@ def resident(pids: list[int]) -> int:
     """Bytes of memory in core, in swap, in huge pages or for page tables; what is shared is counted per process."""
     total = 0
     for pid in pids:
-        total += _sum_of(f"/proc/{pid}/status", _RESIDENT) or _sum_of(f"{living(pid)}/status", _RESIDENT)
+        own = _sum_of(f"/proc/{pid}/status", _RESIDENT)
+        if not own and (thread := living(pid)):
+            own = _sum_of(f"{thread}/status", _RESIDENT)
+        total += own
     return total
 
 
@@ -151,7 +154,8 @@ def proportional(pids: list[int]) -> int:
     """Bytes of the same memory, shared pages divided among those who share them."""
     total = 0
     for pid in pids:
-        thread = living(pid)
+        if (thread := living(pid)) is None:
+            continue
         own = _sum_of(f"{thread}/smaps_rollup", _PROPORTIONAL)
         # Hidden, its share is taken for all it has.
         total += own + _sum_of(f"{thread}/status", _TABLES) if own else resident([pid])
@@ -197,13 +201,13 @@ def held_open(pids: list[int], root: str) -> tuple[int, int]:
     """
     held: dict[int, int] = {}
     sockets: set[int] = set()
-    for pid in pids:
-        for path, status in _descriptors(pid):
+    for thread in filter(None, map(living, pids)):
+        for path, status in _descriptors(f"{thread}/fd"):
             if stat.S_ISSOCK(status.st_mode):
                 sockets.add(status.st_ino)
             elif status.st_nlink == 0 and os.readlink(path).startswith(root):
                 held[status.st_ino] = status.st_blocks * 512
-        for line in _lines(f"{living(pid)}/maps"):
+        for line in _lines(f"{thread}/maps"):
             if line.endswith(" (deleted)") and root in line:
                 addresses, _, offset, _, inode, *_ = line.split()
                 first, _, last = addresses.partition("-")
@@ -212,8 +216,8 @@ def held_open(pids: list[int], root: str) -> tuple[int, int]:
     return sum(held.values()), len(sockets)
 
 
-def _descriptors(pid: int) -> Iterator[tuple[str, os.stat_result]]:
-    folder = f"{living(pid)}/fd"  # the filter lets no thread have descriptors of its own
+def _descriptors(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    # Those of one thread are all: the filter lets none have descriptors of its own.
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends, or closes them
         for name in os.listdir(folder):
             with contextlib.suppress(FileNotFoundError):

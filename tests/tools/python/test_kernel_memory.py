@@ -56,9 +56,11 @@ def test_epoll_descriptors_are_counted() -> None:
 
 
 def test_processes_that_have_ended_hold_nothing() -> None:
+    descriptors = Descriptors()
     with subprocess.Popen(["/bin/true"]) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-        assert Descriptors().too_many([ended.pid, 2**22 + 1]) is None
+        for _ in range(5):
+            assert descriptors.too_many([ended.pid, 2**22 + 1]) is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is hidden from root")
