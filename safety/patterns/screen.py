@@ -97,7 +97,7 @@ class PatternScreen:
         start = given.passed - base
         end = len(text) if given.final else _settled(text, start)
         hold = len(text) - end
-        before = given.text[max(0, base - LOOK_BACK) : base]
+        before = given.text[max(0, base - LOOK_BACK) : base] if base else ""
         found = self._find(text[:end] if hold else text, start, before, given)
         limit = self._max_chars[given.place]
         if len(given.text) > limit:
@@ -118,16 +118,20 @@ class PatternScreen:
         found: dict[Kind, Places] = {}
         hidden = hidden_text(text, start)
         # What is hidden in a key or an address keeps nobody from reading it once that is gone.
-        read = _Reading(text, hidden)
-        if not text.isascii() or "<" in text or "[" in text:
-            tokens = [match.span() for match in _TOKEN.finditer(read.text, start)]
-            _note(found, CONTROL_TOKENS, read.places(tokens))
-        _note(found, HIDDEN_TEXT, hidden)
-        _note(found, SECRET, read.places(keys(read.text, start, known=self._known)))
-        if given.place in EXFILTRATION.actions:
+        read = _Reading(text, hidden) if hidden else None
+        seen = read.text if read else text
+        if ("<" in seen or "[" in seen or not seen.isascii()) and (
+            tokens := [match.span() for match in _TOKEN.finditer(seen, start)]
+        ):
+            found[CONTROL_TOKENS] = tokens
+        if hidden:
+            found[HIDDEN_TEXT] = hidden
+        if secrets := keys(seen, start, known=self._known):
+            found[SECRET] = read.places(secrets) if read else secrets
+        if ("/" in seen or "\\" in seen) and given.place in EXFILTRATION.actions:
             known = partial(_was_there, given=given)
-            links = links_with_data(read.text, start, before=before, known=known)
-            _note(found, EXFILTRATION, read.places(links))
+            if links := links_with_data(seen, start, before=before, known=known):
+                found[EXFILTRATION] = read.places(links) if read else links
         return found
 
 
@@ -149,17 +153,10 @@ class _Reading:
 
     def places(self, found: Places) -> Places:
         """Places in the text as it is."""
-        return (
-            [(self._back(first), self._back(last - 1) + 1) for first, last in found] if self._cuts else found
-        )
+        return [(self._back(first), self._back(last - 1) + 1) for first, last in found]
 
     def _back(self, at: int) -> int:
         return at + self._removed[bisect_right(self._cuts, at)]
-
-
-def _note(found: dict[Kind, Places], kind: Kind, places: Places) -> None:
-    if places:
-        found[kind] = places
 
 
 def _was_there(address: str, *, given: ScreenInput) -> bool:
