@@ -1,10 +1,11 @@
 """Limits that Linux does not count for a whole sandbox: memory, processes, files, CPU time; sampled from outside."""
 
 import contextlib
+import ctypes
 import os
+import platform
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from .limits import SandboxLimits
 from .process import Child, descendants, living
 
 _BUSY_S, _IDLE_S = 0.1, 0.3
-_MOMENT_S = 0.02
 _UNSEEN = 2
 _MIB = 2**20
+_NR_KCMP, _KCMP_VM = 312 if platform.machine() == "x86_64" else 272, 1
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TABLES = ("VmPTE:",)
 _RESIDENT = ("RssAnon:", "RssShmem:", "VmSwap:", "HugetlbPages:", *_TABLES)
@@ -82,11 +85,7 @@ class Watchdog:
         inside = family[1:2] if self._child.variant.level == "bubblewrap" else []
         waiting = sum(map(queued, inside))
         # The resident sizes count shared pages once per process, so they only decide whether to look closely.
-        if resident(family) + waiting <= most or proportional(family) + waiting <= most:
-            return False
-        # Whoever starts a program is for a moment two processes with one memory.
-        time.sleep(_MOMENT_S)
-        return proportional(descendants(self._child.pid)) + waiting > most
+        return resident(family) + waiting > most and proportional(family) + waiting > most
 
     def _computed(self, family: list[int]) -> float:
         now = cpu_time(family)
@@ -152,14 +151,22 @@ def resident(pids: list[int]) -> int:
 
 def proportional(pids: list[int]) -> int:
     """Bytes of the same memory, shared pages divided among those who share them."""
-    total = 0
+    found: dict[int, int] = {}
     for pid in pids:
         if (thread := living(pid)) is None:
             continue
         own = _sum_of(f"{thread}/smaps_rollup", _PROPORTIONAL)
         # Hidden, its share is taken for all it has.
-        total += own + _sum_of(f"{thread}/status", _TABLES) if own else resident([pid])
-    return total
+        own = own + _sum_of(f"{thread}/status", _TABLES) if own else resident([pid])
+        # Whoever starts a program is for a moment two processes with one memory.
+        if not any(own == theirs and same_memory(pid, other) for other, theirs in found.items()):
+            found[pid] = own
+    return sum(found.values())
+
+
+def same_memory(one: int, other: int) -> bool:
+    """Whether two processes have one memory and not each its own; no, where Linux does not tell (kcmp(2))."""
+    return int(_libc.syscall(_NR_KCMP, one, other, _KCMP_VM, 0, 0)) == 0
 
 
 def _sum_of(path: str, names: tuple[str, ...]) -> int:

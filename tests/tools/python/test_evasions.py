@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +20,15 @@ from kernel import LIMITS, Kernel, needs
 from arriero.tools.python import SandboxLimits
 from arriero.tools.python.inside_files import remove_tree
 from arriero.tools.python.process import Child
-from arriero.tools.python.watchdog import Watchdog, cpu_time, directory_use, held_open, proportional, resident
+from arriero.tools.python.watchdog import (
+    Watchdog,
+    cpu_time,
+    directory_use,
+    held_open,
+    proportional,
+    resident,
+    same_memory,
+)
 
 _MIB = 2**20
 # A name of any bytes, which Linux then gives out in /proc.
@@ -124,6 +133,39 @@ def test_processes_of_any_name_are_counted() -> None:
         assert proportional([named.pid]) > _MIB
         assert cpu_time([named.pid]) >= 0
         named.communicate()
+
+
+# A child that goes on in its parent's memory, as one does that is just about to start a program.
+_TWO_IN_ONE = """
+#include <stdio.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static int wait_in(void *_) { pause(); return 0; }
+int main(void) {
+    memset(malloc(50 << 20), 1, 50 << 20);
+    char *stack = malloc(65536);
+    printf("%d\\n", clone(wait_in, stack + 65536, CLONE_VM, 0)); fflush(stdout);
+    pause();
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
+def test_one_memory_of_two_processes_is_counted_once(tmp_path: Path) -> None:
+    (tmp_path / "two.c").write_text("#define _GNU_SOURCE\n" + _TWO_IN_ONE)
+    subprocess.run(["gcc", "-O0", "two.c", "-o", "two"], cwd=tmp_path, check=True)
+    with subprocess.Popen([tmp_path / "two"], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        try:
+            assert same_memory(parent.pid, child)
+            assert not same_memory(parent.pid, os.getpid())
+            assert 50 * _MIB < proportional([parent.pid, child]) < 90 * _MIB < resident([parent.pid, child])
+        finally:
+            os.kill(child, 9)
+            parent.kill()
 
 
 _FIRST_THREAD_ENDS = """
