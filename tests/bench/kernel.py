@@ -37,7 +37,8 @@ FIRST = "import numpy as np\nint(np.arange(10).sum())"
 TRIVIAL = "1 + 1"
 MOST_OF_COLD, MOST_OF_PLAIN = 0.05, 1.2
 OWNER = """
-import asyncio, sys
+import asyncio, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
 from arriero.tools.python import Sandbox
 async def main():
     sandbox = Sandbox(level=sys.argv[1], preload=())
