@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
+from unicodedata import category, normalize
 
 from .base import ALLOW, ScreenInput, Verdict
 from .policy import PROVENANCE, Policy
@@ -117,6 +118,9 @@ def _index(text: str, size: int) -> _Index:
 
 @lru_cache(maxsize=2048)
 def _plain(text: str) -> str:
+    """The text as it is compared: without spaces, case, wide and styled letters, or characters that are not seen."""
+    if not text.isascii():
+        text = "".join(letter for letter in normalize("NFKC", text) if category(letter) != "Cf")
     return "".join(text.split()).casefold()
 
 

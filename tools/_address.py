@@ -8,6 +8,15 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Special purposes that older Pythons take for public (IANA's registries), and what two clouds serve metadata from.
+_SPECIAL: tuple[IPNetwork, ...] = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # 192.0.0.192 is Oracle's
+    ipaddress.IPv4Network("192.88.99.0/24"),
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's
+    ipaddress.IPv6Network("64:ff9b:1::/48"),
+    ipaddress.IPv6Network("3fff::/20"),
+    ipaddress.IPv6Network("5f00::/16"),
+)
 
 
 def why_not_public(address: IPAddress) -> str:
@@ -35,7 +44,8 @@ def why_not_public(address: IPAddress) -> str:
         return "a multicast"
     if address.is_private:
         return "a private"
-    return "" if address.is_global and not address.is_reserved else "a reserved"
+    special = any(address in network for network in _SPECIAL)
+    return "" if address.is_global and not address.is_reserved and not special else "a reserved"
 
 
 @dataclass(frozen=True, slots=True)

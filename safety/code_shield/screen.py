@@ -31,8 +31,8 @@ _CANARIES: Final = (
 _MUST_FIND: Final = "import hashlib\nhashlib.md5(eval(input()))"
 
 _FENCE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([\w+.-]*)[^\n]*\n(.*?)(?:^ {0,3}\1|\Z)", re.M | re.S)
-_PYTHON: Final = ("", "python", "python3", "py", "ipython", "pycon", "jupyter")
-_SHELL: Final = ("", "bash", "sh", "shell", "zsh", "console", "shell-session")
+_PYTHON: Final = re.compile(r"(?:i?py.*|jupyter.*)?\Z", re.I)
+_SHELL: Final = re.compile(r"(?:(?:ba|z|da|k|c|fi)?sh.*|shell.*|console|terminal)?\Z", re.I)
 
 
 class CodeShield:
@@ -103,9 +103,9 @@ class CodeShield:
             return await self.scan(given.text)
         found: list[Finding] = []
         for _, language, code in _FENCE.findall(given.text):
-            if language.lower() in _SHELL:
+            if _SHELL.match(language):
                 found += scan_shell(code)
-            if language.lower() in _PYTHON:
+            if _PYTHON.match(language):
                 found += await self.scan(code)
         return found
 

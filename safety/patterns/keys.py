@@ -43,6 +43,7 @@ _LOOK_BACK: Final = 64  # characters before a value in which its name stands
 
 _SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _SHORTEST: Final = 12  # characters of a value in the environment that is looked for
+_PLACE: Final = re.compile(r"[/~.\\]|[A-Za-z]:\\|[a-z][a-z0-9+.-]*://|.*\.[A-Za-z]{2,4}\Z")
 
 
 def keys(text: str, start: int = 0, *, known: re.Pattern[str] | None = None) -> list[tuple[int, int]]:
@@ -91,7 +92,8 @@ def _is_secret(name: str, value: str) -> bool:
     return (
         bool(_SECRET_NAME.search(name))
         and len(value) >= _SHORTEST
-        and not re.search(r"[\s/\\:]", value)
+        and not _PLACE.match(value)
+        and not re.search(r"\s", value)
         and any(map(str.isdigit, value))
         and any(map(str.isalpha, value))
     )

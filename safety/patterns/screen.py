@@ -1,8 +1,10 @@
 """The screen that needs no model: what can be told from the characters alone."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from ..base import ACTIONS, ALLOW, PLACES, Action, Place, ScreenInput, Verdict
@@ -10,7 +12,7 @@ from ..policy import PATTERNS, Policy
 from ..settings import made_from
 from .hidden_text import hidden_text
 from .keys import keys, known_values, settled
-from .links import ENDS_ADDRESS, links_with_data
+from .links import ENDS_ADDRESS, LOOK_BACK, links_with_data
 
 MAX_CHARS: Final[Mapping[Place, int]] = {
     "input": 10_000_000,
@@ -24,9 +26,10 @@ MAX_CHARS: Final[Mapping[Place, int]] = {
 For what the user wrote the bound is beyond any context, so that a long question is told how long it may be.
 """
 
+# Also with brackets and bars that only look like those.
 _TOKEN: Final = re.compile(
-    r"<\|(?:begin_of_text|end_of_text|start_header_id|end_header_id|eot_id|eom_id|python_tag|finetune_right_pad_id"
-    r"|image|header_start|header_end|eot|eom|im_start|im_end|reserved_special_token_\d{1,3})\|>|<</?SYS>>|\[/?INST\]"
+    r"[<\uff1c\u2039\u27e8\u3008\u02c2]\s?[|\uff5c\u00a6\u2223\u2502\u01c0\u2758]\s?\w{2,40}"
+    r"\s?[|\uff5c\u00a6\u2223\u2502\u01c0\u2758]\s?[>\uff1e\u203a\u27e9\u3009\u02c3]|<</?SYS>>|\[/?INST\]"
 )
 
 
@@ -94,7 +97,8 @@ class PatternScreen:
         start = given.passed - base
         end = len(text) if given.final else _settled(text, start)
         hold = len(text) - end
-        found = self._find(text[:end] if hold else text, start, given)
+        before = given.text[max(0, base - LOOK_BACK) : base] if base else ""
+        found = self._find(text[:end] if hold else text, start, before, given)
         limit = self._max_chars[given.place]
         if len(given.text) > limit:
             reason = f"the text has {len(given.text)} characters, and {limit} are allowed here"
@@ -110,24 +114,52 @@ class PatternScreen:
             hold=hold,
         )
 
-    def _find(self, text: str, start: int, given: ScreenInput) -> dict[Kind, Places]:
+    def _find(self, text: str, start: int, before: str, given: ScreenInput) -> dict[Kind, Places]:
         found: dict[Kind, Places] = {}
-        if ("<" in text or "[" in text) and (
-            tokens := [match.span() for match in _TOKEN.finditer(text, start)]
+        hidden = hidden_text(text, start)
+        # What is hidden in a key or an address keeps nobody from reading it once that is gone.
+        read = _Reading(text, hidden) if hidden else None
+        seen = read.text if read else text
+        if ("<" in seen or "[" in seen or not seen.isascii()) and (
+            tokens := [match.span() for match in _TOKEN.finditer(seen, start)]
         ):
             found[CONTROL_TOKENS] = tokens
-        if hidden := hidden_text(text, start):
+        if hidden:
             found[HIDDEN_TEXT] = hidden
-        if secrets := keys(text, start, known=self._known):
-            found[SECRET] = secrets
-        if "//" in text and given.place in EXFILTRATION.actions:
-            addresses = links_with_data(text, start, known=lambda address: _was_there(address, given))
-            if addresses:
-                found[EXFILTRATION] = addresses
+        if secrets := keys(seen, start, known=self._known):
+            found[SECRET] = read.places(secrets) if read else secrets
+        if ("/" in seen or "\\" in seen) and given.place in EXFILTRATION.actions:
+            known = partial(_was_there, given=given)
+            if links := links_with_data(seen, start, before=before, known=known):
+                found[EXFILTRATION] = read.places(links) if read else links
         return found
 
 
-def _was_there(address: str, given: ScreenInput) -> bool:
+class _Reading:
+    """A text without what is hidden in it, and where its characters stand in the text as it is."""
+
+    def __init__(self, text: str, hidden: Places) -> None:
+        pieces, end, removed = [], 0, 0
+        self._cuts: list[int] = []
+        self._removed = [0]
+        for first, last in hidden:
+            if last > end:
+                pieces.append(text[end:first])
+                self._cuts.append(max(first, end) - removed)
+                removed += last - max(first, end)
+                self._removed.append(removed)
+                end = last
+        self.text = "".join([*pieces, text[end:]]) if pieces else text
+
+    def places(self, found: Places) -> Places:
+        """Places in the text as it is."""
+        return [(self._back(first), self._back(last - 1) + 1) for first, last in found]
+
+    def _back(self, at: int) -> int:
+        return at + self._removed[bisect_right(self._cuts, at)]
+
+
+def _was_there(address: str, *, given: ScreenInput) -> bool:
     return any(span.origin != "model" and address in span.text for span in given.spans)
 
 

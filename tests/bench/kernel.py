@@ -1,11 +1,11 @@
 """What the sandbox costs beside a plain Jupyter kernel, and what it leaves behind; prints one line of JSON.
 
-Run it as ``python tests/bench/kernel.py [--cells N] [--starts N] [--cycles N] [--kills N] [--level LEVEL]``.
+Run it as ``python tests/bench/kernel.py [--cells N] [--starts N] [--cycles N] [--ends N] [--level LEVEL]``.
 Cells of both kernels take turns in one process and at one priority, so that whatever else the machine does meets
 both; wall time, because a call is mostly waiting for other processes. ``holds`` is false when the first call of a
 conversation takes more than 5 % of a cold start, when a trivial cell takes more than 1.2 times the plain kernel's,
-or when a start and stop, or a caller killed at any moment, leaves a process, mount, open file, thread, socket file
-or directory.
+or when a start and stop, or a caller that is killed, is interrupted or exits at any moment, leaves a process, mount,
+open file, thread, socket file or directory.
 """
 
 import argparse
@@ -37,15 +37,17 @@ FIRST = "import numpy as np\nint(np.arange(10).sum())"
 TRIVIAL = "1 + 1"
 MOST_OF_COLD, MOST_OF_PLAIN = 0.05, 1.2
 OWNER = """
-import asyncio, sys
+import asyncio, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
 from arriero.tools.python import Sandbox
 async def main():
     sandbox = Sandbox(level=sys.argv[1], preload=())
     print("begun", flush=True)
-    await sandbox.execute("import subprocess; p = subprocess.Popen(['sleep', '300'])")
-    await asyncio.sleep(300)
+    cell = asyncio.create_task(sandbox.execute("import subprocess; p = subprocess.Popen(['sleep', '300'])"))
+    await asyncio.sleep(float(sys.argv[2]))
 asyncio.run(main())
 """
+ENDS = {"killed": signal.SIGKILL, "interrupted": signal.SIGINT, "exit": None}
 
 
 class Plain:
@@ -176,20 +178,26 @@ async def cycles(level: Any, count: int) -> None:
         await sandbox.close()
 
 
-def kills(level: str, count: int) -> None:
-    """End callers by SIGKILL at any moment of their life."""
-    for _ in range(count):
-        with subprocess.Popen([sys.executable, "-c", OWNER, level], stdout=subprocess.PIPE) as owner:
+def ends(level: str, count: int) -> None:
+    """End callers at any moment of their life: by SIGKILL, by Ctrl-C, and by themselves, with nothing closed."""
+    for number in range(count):
+        how, end = list(ENDS.items())[number % len(ENDS)]
+        life = random.random() * 2
+        command = [sys.executable, "-c", OWNER, level, str(300 if end else life)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as owner:
             assert owner.stdout is not None
             owner.stdout.readline()
-            time.sleep(random.random() * 2)
-            found = set(descendants(owner.pid)) - {owner.pid}
-            owner.send_signal(signal.SIGKILL)
-        end = time.monotonic() + 10
-        while time.monotonic() < end and any(map(_running, found)):
+            found, over = set(), time.monotonic() + life
+            while owner.poll() is None and (time.monotonic() < over or not end):
+                found |= set(descendants(owner.pid)) - {owner.pid}
+                time.sleep(0.02)
+            if end:
+                owner.send_signal(end)
+        over = time.monotonic() + 10
+        while time.monotonic() < over and any(map(_running, found)):
             time.sleep(0.02)
         for pid in filter(_running, found):
-            raise SystemExit(f"process {pid} outlived its killed caller")
+            raise SystemExit(f"process {pid} outlived its caller ({how})")
 
 
 def _running(pid: int) -> bool:
@@ -216,7 +224,7 @@ def main() -> int:
     parser.add_argument("--cells", type=int, default=150)
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--cycles", type=int, default=8)
-    parser.add_argument("--kills", type=int, default=4)
+    parser.add_argument("--ends", type=int, default=6)
     parser.add_argument("--level", choices=["auto", "bubblewrap", "landlock"], default="auto")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="arriero-bench-") as folder:
@@ -233,7 +241,7 @@ def measure(options: argparse.Namespace) -> int:
     figures = {**asyncio.run(starts(level, options.starts)), **asyncio.run(cells(level, options.cells))}
     before = left()  # only now: jupyter_client, beside which this measures, keeps some things for good
     asyncio.run(cycles(level, options.cycles))
-    kills(level, options.kills)
+    ends(level, options.ends)
     more = remains(before)
     first = figures["first_call"] / figures["cold"]
     call = figures["cell"] / figures["plain_cell"]
@@ -243,7 +251,7 @@ def measure(options: argparse.Namespace) -> int:
         "first_call_of_cold": round(first, 4),
         "cell_of_plain": round(call, 3),
         "cycles": options.cycles,
-        "kills": options.kills,
+        "ends": options.ends,
         "left": more,
         "holds": first <= MOST_OF_COLD and call <= MOST_OF_PLAIN and not more,
     }

@@ -100,6 +100,18 @@ def test_what_the_model_said_is_no_source() -> None:
     assert check({"to": "DE89370400440532013000"}, Message(role="assistant", content=BILL)).action == "allow"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\uff24\uff25\uff18\uff19370400440532013000",
+        "DE89\u200b3704\u20600044\u00ad0532013000",
+        "\U0001d403\U0001d404" + "89370400440532013000",
+    ],
+)
+def test_letters_that_only_look_otherwise_are_a_copy_too(value: str) -> None:
+    assert check({"to": value}, user("Pay my bill."), result(BILL)).categories == ("copied",)
+
+
 @pytest.mark.parametrize("value", ["EUR", "by Friday", "our account", "Stadtwerke", "2024", True, None, 3.5])
 def test_a_word_or_two_are_no_copy(value: Any) -> None:
     assert check({"text": value}, result(BILL)).action == "allow"

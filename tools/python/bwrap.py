@@ -14,7 +14,13 @@ from .interpreter import Interpreter
 from .limits import SandboxLimits
 from .plan import LIBRARIES, SETTINGS, Places, Variant, environment, work_directory
 
-_PROC_HIDDEN = ("keys", "key-users", "kallsyms", "modules", "timer_list", "sched_debug", "latency_stats")
+# What tells of this machine rather than of the sandbox.
+_PROC_FILES_HIDDEN = (
+    "cmdline", "config.gz", "consoles", "diskstats", "interrupts", "iomem", "ioports", "kallsyms", "key-users",
+    "keys", "latency_stats", "mdstat", "modules", "partitions", "sched_debug", "swaps", "sys/kernel/random/boot_id",
+    "timer_list", "vmallocinfo",
+)  # fmt: skip
+_PROC_FOLDERS_HIDDEN = ("acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "tty")
 _USER = 1000
 
 
@@ -113,9 +119,12 @@ def _system() -> Iterator[str]:
 def _proc_and_dev(variant: Variant) -> Iterator[str]:
     if variant.own_proc:
         yield from ("--proc", "/proc")
-        for name in _PROC_HIDDEN:
+        for name in _PROC_FILES_HIDDEN:
             if os.path.exists(f"/proc/{name}"):
                 yield from ("--ro-bind-try", "/dev/null", f"/proc/{name}")
+        for name in _PROC_FOLDERS_HIDDEN:
+            if os.path.isdir(f"/proc/{name}"):
+                yield from ("--perms", "0555", "--size", "4096", "--tmpfs", f"/proc/{name}")
     else:
         yield from ("--perms", "0555", "--size", "4096", "--tmpfs", "/proc")
     yield from ("--dev", "/dev")

@@ -11,6 +11,7 @@ from jupyter_client import BlockingKernelClient
 _BATCH = 500
 _MOST_MALFORMED = 1000
 _CHUNK = 65_536
+_SILENCE_S = 5.0
 _IMAGES = ("image/png", "image/jpeg")
 
 Send = Callable[[dict[str, Any]], None]
@@ -74,6 +75,15 @@ class Channels:
             while self.take(self.iopub):
                 iopub = True
 
+    def speaks(self, seconds: float) -> bool:
+        """Whether anything comes from iopub when something is asked on shell; what comes is dropped."""
+        self._client.kernel_info()
+        heard = False
+        if self.iopub.poll(seconds * 1000):
+            while self.take(self.iopub):
+                heard = True
+        return heard
+
     def execute(self, code: str) -> str:
         """Ask for one cell; returns the id that its messages carry."""
         return str(self._client.execute(code, store_history=True, allow_stdin=False, stop_on_error=True))
@@ -130,6 +140,9 @@ class Cell:
             return False
         if not self._heard:
             raise ChannelBroken("not one message came for this cell")
+        # Nor may the next cell have to find out that nothing is said any more.
+        if not self._channels.speaks(_SILENCE_S):
+            raise ChannelBroken("the kernel has fallen silent")
         return True
 
     def _drain(self, message_id: str) -> None:

@@ -176,7 +176,7 @@ def _filters(variant: Variant) -> tuple[str, str]:
         return "", ""
     namespaces = variant.level == "bubblewrap"
     families = seccomp.Policy().families
-    outer = seccomp.Policy(families if namespaces else (seccomp.AF_UNIX,), may_hide=True)
+    outer = seccomp.Policy(families if namespaces else (seccomp.AF_UNIX,), boot=True)
     inner = seccomp.Policy(families if namespaces else (), namespaces)
     programs = seccomp.build(outer), seccomp.build(inner)
     return base64.b64encode(programs[0]).decode(), base64.b64encode(programs[1]).decode()
@@ -195,6 +195,7 @@ def _rlimits(variant: Variant, limits: SandboxLimits, uid: int | None) -> Mappin
         "NPROC": tasks,
         "FSIZE": limits.file_mb * 2**20,
         "MEMLOCK": 2**20,
+        "SIGPENDING": 1024,  # timers, too; without a user of its own, the caller's are fewer by so many
         "AS": limits.address_space_mb * 2**20,
     }
 

@@ -74,6 +74,19 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def living(pid: int) -> str | None:
+    """Where /proc tells of a process's memory and files: at a thread that has not ended, as the first may have.
+
+    None where all have, and only their parent has not asked for them yet.
+    """
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            state = Path(f"/proc/{pid}/task/{task}/stat").read_bytes().rpartition(b")")[2].split()[:1]
+            if state not in ([b"Z"], [b"X"]):
+                return f"/proc/{pid}/task/{task}"
+    return None
+
+
 class Child:
     """A started sandbox: the pipes to its boot code, and the one way to end it.
 

@@ -5,15 +5,13 @@ between ``[stdout]`` or ``[stderr]`` lines. Images and what happened to the kern
 own.
 """
 
-import base64
-import binascii
 import re
-import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from arriero.tools import Artifact
 
+from .images import Image
 from .limits import SandboxLimits
 
 Status = Literal["completed", "timeout", "error"]
@@ -27,14 +25,6 @@ _CONTROL = re.compile(
 )
 _FILE_LINE = re.compile(r'File "[^"\n]*", line (\d+)')
 _SUFFIX = {"image/png": "png", "image/jpeg": "jpg"}
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A picture that the code showed: PNG or JPEG, its header checked, its pixels never decoded."""
-
-    mime: str
-    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,42 +60,6 @@ def sanitise(text: str) -> str:
 def shorten_files(stderr: str) -> str:
     """Replace ``File "…", line N`` by ``line N``: the names are of no use to the model."""
     return _FILE_LINE.sub(r"line \1", stderr)
-
-
-def decode_image(mime: object, encoded: object, most_pixels: int) -> Image | None:
-    """An image from base64, or None for what is not a PNG or JPEG or has more than ``most_pixels``."""
-    if not isinstance(encoded, str):
-        return None
-    try:
-        data = base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    size = _png_size(data) or _jpeg_size(data)
-    if size is None or not 0 < size[0] * size[1] <= most_pixels:
-        return None
-    return Image("image/png" if data[:1] == b"\x89" else "image/jpeg", data)
-
-
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    if len(data) < 24 or data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
-        return None
-    width, height = struct.unpack(">II", data[16:24])
-    return width, height
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    if data[:3] != b"\xff\xd8\xff":
-        return None
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return width, height
-        if length < 2:
-            return None
-        at += 2 + length
-    return None
 
 
 def result_text(status: str, stdout: str, stderr: str) -> str:

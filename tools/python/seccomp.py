@@ -24,6 +24,9 @@ _CLONE_FILES, _CLONE_THREAD = 0x400, 0x10000
 _TIOCSTI, _TIOCLINUX, _TIOCSETD = 0x5412, 0x541C, 0x5423
 _PR_SET_DUMPABLE = 4
 _RLIMIT_CORE = 4
+_F_OFD_SETLK, _F_OFD_SETLKW, _F_SETLEASE, _F_NOTIFY = 37, 38, 1024, 1026
+_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF = 1, 7, 8
+_PROTO_ANY, _PROTO_TCP, _PROTO_UDP = 0, 6, 17
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 _SOCK_STREAM, _SOCK_SEQPACKET = 1, 5
 
@@ -69,10 +72,16 @@ _DENIED: dict[str, tuple[int, int | None]] = {
     "setfsgid": (123, 152), "capset": (126, 91),
 }  # fmt: skip
 # Programs fall back to something older when these do not exist, and fail when they are refused.
-_ABSENT: dict[str, tuple[int, int]] = {
+_ABSENT: dict[str, tuple[int, int | None]] = {
     "clone3": (435, 435), "memfd_create": (319, 279), "memfd_secret": (447, 447), "statmount": (457, 457),
     "listmount": (458, 458), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427), "userfaultfd": (323, 282), "name_to_handle_at": (303, 264),
+}  # fmt: skip
+# Rules of Landlock are memory that no limit counts, and the boot code has made its own by then; a user may have
+# few inotify instances, and those inside are that user's.
+_ABSENT_TO_CODE: dict[str, tuple[int, int | None]] = {
+    "inotify_init": (253, None), "inotify_init1": (294, 26),
+    "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
 }  # fmt: skip
 # Without namespaces, these reach files and processes of the same user that Landlock does not guard. Changing
 # modes, owners and times answers success and does nothing: shutil.copy and tarfile treat a refusal as a
@@ -100,7 +109,7 @@ _OWN_PROCESS_ONLY: dict[str, tuple[int, int, int]] = {
 _BY_ARGUMENT: dict[str, tuple[int, int]] = {
     "clone": (56, 220), "socket": (41, 198), "socketpair": (53, 199), "ioctl": (16, 29),
     "personality": (135, 92), "setpriority": (141, 140), "prctl": (157, 167), "setrlimit": (160, 164),
-    "prlimit64": (302, 261),
+    "prlimit64": (302, 261), "fcntl": (72, 25), "setsockopt": (54, 208),
 }  # fmt: skip
 
 Instruction = tuple[int, int, int, int]
@@ -143,12 +152,12 @@ class Policy:
 
     ``families`` are the address families that ``socket`` may open; none at all where nothing else guards the
     host's sockets. ``namespaces`` says that the process has a pid namespace and a file system of its own,
-    ``may_hide`` that it may close its memory to others.
+    ``boot`` that it is the boot code, which closes its memory to others and makes the kernel's Landlock domain.
     """
 
     families: tuple[int, ...] = (AF_UNIX, AF_INET, AF_INET6)
     namespaces: bool = True
-    may_hide: bool = False
+    boot: bool = False
 
 
 def build(policy: Policy, machine: str | None = None) -> bytes:
@@ -185,8 +194,9 @@ def _blocks(policy: Policy, column: Column) -> Iterator[list[Instruction]]:
         # PRIO_PROCESS of the caller itself; PRIO_USER would reach every process of the user.
         itself = [_low(0), (_EQ, 0, 0, 2), _low(1), (_EQ, 0, 1, 0), _refuse(errno.EPERM), _PASS]
         yield _when(_BY_ARGUMENT["setpriority"][column], itself)
-    for absent in _ABSENT.values():
-        yield _when(absent[column], [_refuse(errno.ENOSYS)])
+    for absent in (_ABSENT if policy.boot else _ABSENT | _ABSENT_TO_CODE).values():
+        if (gone := absent[column]) is not None:
+            yield _when(gone, [_refuse(errno.ENOSYS)])
     for refused in _DENIED.values():
         if (call := refused[column]) is not None:
             yield _when(call, [_refuse(errno.EPERM)])
@@ -200,10 +210,13 @@ def _argument_rules(policy: Policy, column: Column) -> Iterator[list[Instruction
         number["clone"],
         [_low(0), (_ANY_BIT, _CLONE_NEW, 0, 1), _refuse(errno.EPERM), *thread, _PASS],
     )
-    if not policy.may_hide:
+    if not policy.boot:
         # A process that cannot be dumped is also hidden from the watchdog of an ordinary user.
         on = [_low(1), (_EQ, 1, 1, 0), _refuse(errno.EPERM), _PASS]
         yield _when(number["prctl"], [_low(0), (_EQ, _PR_SET_DUMPABLE, 1, 0), _PASS, *on])
+        # The sizes of buffers are a wish, and no limit counts them: a thousand of the largest hold gigabytes.
+        sizes = [_low(2), *_none_of((_SO_SNDBUF, _SO_RCVBUF), _refuse(0))]
+        yield _when(number["setsockopt"], [_low(1), (_EQ, _SOL_SOCKET, 1, 0), _PASS, *sizes])
     yield _when(number["socket"], _socket(policy.families))
     pair = [_low(0), (_EQ, AF_UNIX, 1, 0), _refuse(errno.EAFNOSUPPORT)]
     if policy.namespaces:
@@ -217,6 +230,10 @@ def _argument_rules(policy: Policy, column: Column) -> Iterator[list[Instruction
         number["ioctl"],
         [_low(1), *_none_of((_TIOCSTI, _TIOCLINUX, _TIOCSETD), _refuse(errno.EPERM))],
     )
+    # A lease on a file of the host holds up those who write it, a notice tells what they do, and the kernel says of
+    # no process how many locks an open file has.
+    held = (_F_OFD_SETLK, _F_OFD_SETLKW, _F_SETLEASE, _F_NOTIFY)
+    yield _when(number["fcntl"], [_low(1), *_none_of(held, _refuse(errno.EINVAL))])
     yield from _core_limit(number["setrlimit"], number["prlimit64"], policy)
     yield _when(number["personality"], [_low(0), *_one_of((0, 0xFFFFFFFF), _refuse(errno.EPERM))])
 
@@ -230,12 +247,12 @@ def _core_limit(setrlimit: int, prlimit: int, policy: Policy) -> Iterator[list[I
 
 
 def _socket(families: tuple[int, ...]) -> list[Instruction]:
-    if AF_INET not in families:
-        return [_low(0), *_one_of(families, _refuse(errno.EAFNOSUPPORT))]
-    # libzmq aborts the process when getifaddrs fails, so NETLINK_ROUTE (protocol 0) stays where IP is
-    # allowed.
-    count = len(families)
     body: list[Instruction] = [_low(0)]
-    body += [(_EQ, family, count - i + 3, 0) for i, family in enumerate(families)]
-    body += [(_EQ, AF_NETLINK, 0, 2), _low(2), (_EQ, 0, 1, 0), _refuse(errno.EAFNOSUPPORT), _PASS]
-    return body
+    for family in families:
+        # Other protocols only widen what of Linux can be reached; asking for one may load a module.
+        known = _one_of((_PROTO_ANY, _PROTO_TCP, _PROTO_UDP), _refuse(errno.EPROTONOSUPPORT))
+        body += _when(family, [_low(2), *known] if family in (AF_INET, AF_INET6) else [_PASS])
+    if AF_INET in families:
+        # libzmq aborts the process when getifaddrs fails, so NETLINK_ROUTE (protocol 0) stays.
+        body += _when(AF_NETLINK, [_low(2), *_one_of((0,), _refuse(errno.EAFNOSUPPORT))])
+    return [*body, _refuse(errno.EAFNOSUPPORT)]

@@ -9,9 +9,10 @@ from typing import Any
 
 from .attest import check
 from .errors import SandboxBroken
+from .images import Image, decode_image
 from .limits import SandboxLimits
 from .process import Child
-from .result import Execution, Image, Status, decode_image, sanitise, shorten_files
+from .result import Execution, Status, sanitise, shorten_files
 from .watchdog import Watchdog
 from .wire import Closed, FrameReader, FrameWriter
 

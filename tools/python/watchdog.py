@@ -1,20 +1,28 @@
 """Limits that Linux does not count for a whole sandbox: memory, processes, files, CPU time; sampled from outside."""
 
 import contextlib
+import ctypes
 import os
+import platform
 import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import plan
+from .kernel_memory import MOST_LOCKS, Descriptors, more_locks_than, queued
 from .limits import SandboxLimits
-from .process import Child, descendants
+from .process import Child, descendants, living
 
 _BUSY_S, _IDLE_S = 0.1, 0.3
 _UNSEEN = 2
 _MIB = 2**20
+_NR_KCMP, _KCMP_VM = 312 if platform.machine() == "x86_64" else 272, 1
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
 _TICKS = os.sysconf("SC_CLK_TCK")
+_TABLES = ("VmPTE:",)
+_RESIDENT = ("RssAnon:", "RssShmem:", "VmSwap:", "HugetlbPages:", *_TABLES)
 _PROPORTIONAL = ("Pss:", "SwapPss:", "Private_Hugetlb:", "Shared_Hugetlb:")
 
 
@@ -29,6 +37,7 @@ class Watchdog:
         self._busy = False
         self._cpu_before: float | None = None
         self._unseen = 0
+        self._descriptors = Descriptors()
         threading.Thread(target=self._watch, name="arriero-watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -62,11 +71,21 @@ class Watchdog:
             return f"more than {limits.processes} processes"
         if limits.cpu_s is not None and self._computed(family) > limits.cpu_s:
             return f"more than {limits.cpu_s:g} s of CPU time"
-        most = limits.memory_mb * _MIB
-        # The resident sizes count shared pages once per process, so they only decide whether to look closely.
-        if resident(family) > most and proportional(family) > most:
+        if self._uses_more_than(limits.memory_mb * _MIB, family):
             return f"more than {limits.memory_mb} MiB of memory"
+        if more_locks_than(MOST_LOCKS, set(family)):
+            return f"more than {MOST_LOCKS} locks on files"
+        # The gateway, and the launcher where there is one, hide themselves and run no code of the model's.
+        if too_many := self._descriptors.too_many(family[1 if self._child.places.scratch else 2 :]):
+            return too_many
         return self._over_without_walls(family) if self._child.places.scratch else self._over_inside(family)
+
+    def _uses_more_than(self, most: int, family: list[int]) -> bool:
+        # The namespaces' first process has no network but theirs, and ends last.
+        inside = family[1:2] if self._child.variant.level == "bubblewrap" else []
+        waiting = sum(map(queued, inside))
+        # The resident sizes count shared pages once per process, so they only decide whether to look closely.
+        return resident(family) + waiting > most and proportional(family) + waiting > most
 
     def _computed(self, family: list[int]) -> float:
         now = cpu_time(family)
@@ -120,25 +139,39 @@ def cpu_time(pids: list[int]) -> float:
 
 
 def resident(pids: list[int]) -> int:
-    """Bytes of anonymous and shared memory in core, in swap or in huge pages, shared ones counted per process."""
+    """Bytes of memory in core, in swap, in huge pages or for page tables; what is shared is counted per process."""
     total = 0
     for pid in pids:
-        for line in _lines(f"/proc/{pid}/status"):
-            if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:", "HugetlbPages:")):
-                total += int(line.split()[1]) * 1024
+        own = _sum_of(f"/proc/{pid}/status", _RESIDENT)
+        if not own and (thread := living(pid)):
+            own = _sum_of(f"{thread}/status", _RESIDENT)
+        total += own
     return total
 
 
 def proportional(pids: list[int]) -> int:
-    """Bytes of memory in core, in swap or in huge pages, shared pages divided among those who share them."""
-    total = 0
+    """Bytes of the same memory, shared pages divided among those who share them."""
+    found: dict[int, int] = {}
     for pid in pids:
-        rollup = _lines(f"/proc/{pid}/smaps_rollup")
-        counted = [line.split()[1] for line in rollup if line.startswith(_PROPORTIONAL)]
-        total += sum(map(int, counted)) * 1024
-        if not rollup:  # hidden, so its share is taken for all it has
-            total += resident([pid])
-    return total
+        if (thread := living(pid)) is None:
+            continue
+        own = _sum_of(f"{thread}/smaps_rollup", _PROPORTIONAL)
+        # Hidden, its share is taken for all it has.
+        own = own + _sum_of(f"{thread}/status", _TABLES) if own else resident([pid])
+        # Whoever starts a program is for a moment two processes with one memory.
+        if not any(own == theirs and same_memory(pid, other) for other, theirs in found.items()):
+            found[pid] = own
+    return sum(found.values())
+
+
+def same_memory(one: int, other: int) -> bool:
+    """Whether two processes have one memory and not each its own; no, where Linux does not tell (kcmp(2))."""
+    return int(_libc.syscall(_NR_KCMP, one, other, _KCMP_VM, 0, 0)) == 0
+
+
+def _sum_of(path: str, names: tuple[str, ...]) -> int:
+    """Bytes that a file of /proc tells in kB under these names."""
+    return sum(int(line.split()[1]) * 1024 for line in _lines(path) if line.startswith(names))
 
 
 def sockets_near(pid: int) -> int:
@@ -175,13 +208,13 @@ def held_open(pids: list[int], root: str) -> tuple[int, int]:
     """
     held: dict[int, int] = {}
     sockets: set[int] = set()
-    for pid in pids:
-        for path, status in _descriptors(pid):
+    for thread in filter(None, map(living, pids)):
+        for path, status in _descriptors(f"{thread}/fd"):
             if stat.S_ISSOCK(status.st_mode):
                 sockets.add(status.st_ino)
             elif status.st_nlink == 0 and os.readlink(path).startswith(root):
                 held[status.st_ino] = status.st_blocks * 512
-        for line in _lines(f"/proc/{pid}/maps"):
+        for line in _lines(f"{thread}/maps"):
             if line.endswith(" (deleted)") and root in line:
                 addresses, _, offset, _, inode, *_ = line.split()
                 first, _, last = addresses.partition("-")
@@ -190,22 +223,12 @@ def held_open(pids: list[int], root: str) -> tuple[int, int]:
     return sum(held.values()), len(sockets)
 
 
-def _descriptors(pid: int) -> Iterator[tuple[str, os.stat_result]]:
+def _descriptors(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    # Those of one thread are all: the filter lets none have descriptors of its own.
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends, or closes them
-        for task in os.listdir(f"/proc/{pid}/task"):  # the first may have ended while others go on
-            if not _has_ended(pid, task):
-                for name in os.listdir(f"/proc/{pid}/task/{task}/fd"):
-                    path = f"/proc/{pid}/task/{task}/fd/{name}"
-                    with contextlib.suppress(FileNotFoundError):
-                        yield path, os.stat(path)
-                return  # the filter lets no thread have descriptors of its own
-
-
-def _has_ended(pid: int, task: str) -> bool:
-    return any(
-        line.rpartition(")")[2].split()[:1] in (["Z"], ["X"])
-        for line in _lines(f"/proc/{pid}/task/{task}/stat")
-    )
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                yield f"{folder}/{name}", os.stat(f"{folder}/{name}")
 
 
 def _lines(path: str) -> list[str]:

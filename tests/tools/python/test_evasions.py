@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +20,15 @@ from kernel import LIMITS, Kernel, needs
 from arriero.tools.python import SandboxLimits
 from arriero.tools.python.inside_files import remove_tree
 from arriero.tools.python.process import Child
-from arriero.tools.python.watchdog import Watchdog, cpu_time, directory_use, held_open, proportional, resident
+from arriero.tools.python.watchdog import (
+    Watchdog,
+    cpu_time,
+    directory_use,
+    held_open,
+    proportional,
+    resident,
+    same_memory,
+)
 
 _MIB = 2**20
 # A name of any bytes, which Linux then gives out in /proc.
@@ -126,6 +135,63 @@ def test_processes_of_any_name_are_counted() -> None:
         named.communicate()
 
 
+# A child that goes on in its parent's memory, as one does that is just about to start a program.
+_TWO_IN_ONE = """
+#include <stdio.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static int wait_in(void *_) { pause(); return 0; }
+int main(void) {
+    memset(malloc(50 << 20), 1, 50 << 20);
+    char *stack = malloc(65536);
+    printf("%d\\n", clone(wait_in, stack + 65536, CLONE_VM, 0)); fflush(stdout);
+    pause();
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
+def test_one_memory_of_two_processes_is_counted_once(tmp_path: Path) -> None:
+    (tmp_path / "two.c").write_text("#define _GNU_SOURCE\n" + _TWO_IN_ONE)
+    subprocess.run(["gcc", "-O0", "two.c", "-o", "two"], cwd=tmp_path, check=True)
+    with subprocess.Popen([tmp_path / "two"], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        try:
+            assert same_memory(parent.pid, child)
+            assert not same_memory(parent.pid, os.getpid())
+            assert 50 * _MIB < proportional([parent.pid, child]) < 90 * _MIB < resident([parent.pid, child])
+        finally:
+            os.kill(child, 9)
+            parent.kill()
+
+
+_FIRST_THREAD_ENDS = """
+import ctypes, platform, threading, time
+def work():
+    time.sleep(0.3)
+    kept = bytearray(b"1") * ({mib} << 20)
+    print(flush=True)
+    time.sleep(60)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).syscall(60 if platform.machine() == "x86_64" else 93, 0)
+"""
+
+
+def test_memory_is_counted_when_the_first_thread_has_ended() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _FIRST_THREAD_ENDS.format(mib=50)], stdout=subprocess.PIPE
+    ) as left:
+        assert left.stdout is not None
+        left.stdout.readline()
+        assert "Z (zombie)" in Path(f"/proc/{left.pid}/status").read_text()
+        assert resident([left.pid]) > 50 * _MIB
+        assert proportional([left.pid]) > 50 * _MIB
+        left.kill()
+
+
 def test_what_can_no_longer_be_watched_is_ended() -> None:
     reasons: list[str] = []
     child = SimpleNamespace(pid=os.getpid(), alive=lambda: True)  # and nothing else that is looked at
@@ -164,6 +230,52 @@ def test_a_kernel_with_an_odd_name_still_has_limits(few_sockets: Kernel) -> None
         "import socket, time\nkept = [socket.socketpair() for _ in range(100)]\ntime.sleep(60)", 50
     )
     assert "more than 150 sockets" in done.stderr, done
+
+
+# What is counted for nobody where there is no control group, and the words with which it ends.
+BEYOND_ACCOUNTS = {
+    "memory of processes whose first thread has ended": (
+        "import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n"
+        f"        exec({_FIRST_THREAD_ENDS.format(mib=300)!r})\ntime.sleep(60)",
+        "700 MiB of memory",
+    ),
+    "locks": (
+        "import fcntl, time\nfiles = [open(f'l{n}', 'w') for n in range(100)]\nfor n in range(400):\n"
+        "    for f in files: fcntl.lockf(f, fcntl.LOCK_EX, 1, 2 * n)\ntime.sleep(60)",
+        "10000 locks on files",
+    ),
+    "epoll descriptors": (
+        "import select, time\nkept = [select.epoll() for _ in range(450)]\ntime.sleep(60)",
+        "400 epoll descriptors",
+    ),
+    "descriptors": (
+        "import os, time\nfor _ in range(24):\n    if os.fork() == 0:\n"
+        "        kept = [os.open('/dev/null', 0) for _ in range(900)]; time.sleep(60)\ntime.sleep(60)",
+        "20000 open files",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND_ACCOUNTS)
+def test_what_is_on_nobodys_account_is_limited(few_sockets: Kernel, name: str) -> None:
+    code, words = BEYOND_ACCOUNTS[name]
+    done = few_sockets.run(code, 50)
+    assert done.state_lost
+    assert words in done.stderr
+
+
+def test_what_waits_in_connections_is_limited() -> None:
+    needs("bubblewrap")
+    made = Kernel("bubblewrap", spare=False, limits=replace(LIMITS, memory_mb=250))
+    code = (
+        "import socket, time\ns = socket.create_server(('127.0.0.1', 0)); kept = []\nfor _ in range(200):\n"
+        "    one = socket.create_connection(s.getsockname()); kept += [one, s.accept()[0]]\n"
+        "    one.setblocking(False)\n    try:\n        while True: one.send(bytes(1 << 20))\n"
+        "    except BlockingIOError: pass\ntime.sleep(60)"
+    )
+    done = made.run(code, 50)
+    made.close()
+    assert "250 MiB of memory" in done.stderr, done
 
 
 # Every socket of the kernel's becomes a link to one of the host's, and then all connections are dropped.

@@ -17,6 +17,7 @@ HOSTILE = {
     " parent=k.get_parent())",
     "others' cells": KERNEL + "k.session.send(k.iopub_socket, 'stream', {'name': 'stdout', 'text': 'forged'},"
     " parent={'msg_id': 'another', 'header': {}});",
+    "silent": KERNEL + "k.iopub_thread.stop()",
     "closed": KERNEL + "import gc, zmq\n[s.close(0) for s in gc.get_objects() if isinstance(s, zmq.Socket)]",
 }
 

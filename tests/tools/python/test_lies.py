@@ -155,7 +155,8 @@ def test_wrong_types_are_passed_over() -> None:
 
 
 def test_many_images_and_a_false_tail_are_bounded() -> None:
-    png = base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1").decode()
+    header = b"\0\0\0\rIHDR\0\0\0\1\0\0\0\1\1\0\0\0\0" + bytes(4)
+    png = base64.b64encode(b"\x89PNG\r\n\x1a\n" + header + b"\0\0\0\0IEND" + bytes(4)).decode()
 
     def script(liar: Liar) -> None:
         for _ in range(100):

@@ -75,6 +75,21 @@ def test_ordinary_calls_pass(policy: Policy) -> None:
         (41, (2, 1, 0), ALLOW),
         (41, (16, 3, 0), ALLOW),  # netlink route
         (41, (16, 3, 15), refused(errno.EAFNOSUPPORT)),
+        (41, (2, 1, 6), ALLOW),
+        (41, (10, 2, 17), ALLOW),
+        (41, (2, 1, 132), refused(errno.EPROTONOSUPPORT)),  # SCTP
+        (41, (10, 1, 262), refused(errno.EPROTONOSUPPORT)),  # MPTCP
+        (41, (1, 1, 0), ALLOW),
+        (444, (), refused(errno.ENOSYS)),  # landlock_create_ruleset
+        (294, (), refused(errno.ENOSYS)),  # inotify_init1
+        (54, (3, 1, 7), refused(0)),  # setsockopt SO_SNDBUF pretends
+        (54, (3, 1, 8), refused(0)),
+        (54, (3, 1, 2), ALLOW),  # SO_REUSEADDR
+        (54, (3, 6, 7), ALLOW),
+        (72, (3, 6), ALLOW),  # fcntl F_SETLK
+        (72, (3, 37), refused(errno.EINVAL)),  # F_OFD_SETLK
+        (72, (3, 1024), refused(errno.EINVAL)),  # F_SETLEASE
+        (72, (3, 1026), refused(errno.EINVAL)),  # F_NOTIFY
         (53, (1, 2, 0), ALLOW),
         (53, (2, 1, 0), refused(errno.EAFNOSUPPORT)),
         (90, (), ALLOW),  # chmod
@@ -116,8 +131,10 @@ def test_other_architectures_are_killed() -> None:
     assert decide(build(FULL, "aarch64"), 63, audit=ARM) == ALLOW
 
 
-def test_the_gateway_may_hide() -> None:
-    assert decide(build(Policy(may_hide=True), "x86_64"), 157, 4, 0) == ALLOW
+def test_the_boot_code_may_hide_and_make_a_landlock_domain() -> None:
+    program = build(Policy(boot=True), "x86_64")
+    assert decide(program, 157, 4, 0) == ALLOW
+    assert [decide(program, number) for number in (444, 445, 446)] == [ALLOW] * 3
 
 
 def test_unknown_architecture_is_said() -> None:
