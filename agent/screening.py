@@ -100,7 +100,7 @@ class Screening:
                 reading.add_done_callback(_forget)
                 reading.cancel()
         if outcome.action == "replace" and len(texts) > 1:
-            return replace(outcome, action="block", reason=f"{outcome.reason} (it has several parts)")
+            return outcome._replace(action="block", reason=f"{outcome.reason} (it has several parts)")
         return outcome
 
     async def calls(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[Outcome]:
@@ -111,7 +111,7 @@ class Screening:
         given = [_call_input(call, tools.get(call.name), earlier) for call in calls]
         outcomes = await self.cancel.guard(_all(self.pipeline, given))
         return [
-            replace(outcome, action="block") if outcome.action == "replace" else outcome
+            outcome._replace(action="block") if outcome.action == "replace" else outcome
             for outcome in outcomes
         ]
 
@@ -189,7 +189,7 @@ class Screening:
     async def _ask(self, given: ScreenInput) -> Outcome:
         outcome = await self.cancel.guard(self.pipeline.check(given))
         if outcome.action == "ask" and await self._allowed(given, outcome):
-            return replace(outcome, action="allow")
+            return outcome._replace(action="allow")
         return outcome
 
     async def _allowed(self, given: ScreenInput, outcome: Outcome) -> bool:

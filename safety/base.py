@@ -4,7 +4,8 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Literal, Protocol, get_args, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 from arriero.prompts import ArrieroError, Message
 
@@ -47,8 +48,7 @@ class Attachment:
     data: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ScreenInput:
+class ScreenInput(NamedTuple):
     """One text at one place.
 
     ``text`` is what would pass: the user's text, a call's arguments as JSON, code, a result, or the answer so
@@ -64,7 +64,7 @@ class ScreenInput:
     role: Literal["system", "user", "assistant", "ipython"] = "user"
     origin: str = "user"
     tool: str | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = MappingProxyType({})
     effect: str | None = None
     call_id: str | None = None
     messages: tuple[Message, ...] = ()
@@ -115,8 +115,7 @@ def _users(text: str) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a screen says of a text.
 
     ``action`` is what the screen would do; the policy may decide otherwise. ``score`` (0 harmless to 1) is what a
@@ -130,7 +129,7 @@ class Verdict:
 
     action: Action = "allow"
     score: float | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = MappingProxyType({})
     categories: tuple[str, ...] = ()
     threshold: float | None = None
     reason: str = ""

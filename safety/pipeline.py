@@ -6,8 +6,8 @@ import math
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeGuard
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from .base import ACTIONS, PLACES, Action, Check, Place, Screen, ScreenError, ScreenInput, Verdict
 from .policy import Policy, Rule
@@ -19,8 +19,7 @@ _LONGEST_REASON: Final = 2_000  # characters; a screen that says more has not an
 _MOST_WORDS: Final = 200  # labels and categories of one verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """What one screen answered and what the policy makes of it; ``failed`` says that it did not judge."""
 
     place: Place
@@ -32,8 +31,7 @@ class Checked:
     threshold: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What all screens of a place make of a text.
 
     ``action`` is the strictest, and ``reason`` says why, for people; ``screen`` is who said so. ``text`` is the text
@@ -131,7 +129,7 @@ class Pipeline:
         slow = self.parted(given.place)[1]
         if not slow or first.action == "block":
             return first
-        seen = replace(given, text=first.text) if first.action == "replace" else given
+        seen = given._replace(text=first.text) if first.action == "replace" else given
         return joined(given, first, combined(seen, await self._ask_all(seen, slow)))
 
     async def check_at_once(self, given: ScreenInput) -> Outcome:
@@ -269,8 +267,7 @@ def joined(given: ScreenInput, first: Outcome, then: Outcome) -> Outcome:
     """One outcome of two: of the screens that answer at once, and of those that have read what these let pass."""
     worst = max(first, then, key=lambda outcome: (ACTIONS.index(outcome.action), outcome.failed))
     both = first.action == then.action and worst.action in ("ask", "replace")
-    return replace(
-        worst,
+    return worst._replace(
         text=then.text if worst.action in ("allow", "replace") else given.text,
         checks=(*first.checks, *then.checks),
         reason="; ".join(filter(None, (first.reason, then.reason))) if both else worst.reason,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from .base import ScreenInput
 from .pipeline import Checked, Outcome, Pipeline
@@ -97,7 +96,7 @@ class ScreenedText:
         hold = 0 if final else min(outcome.hold, len(self._written) - self._passed)
         if hold and not fresh.endswith(self._written[-hold:]):
             reason = "a replacement changed text that was to be held"
-            self.stopped = replace(outcome, action="block", reason=reason)
+            self.stopped = outcome._replace(action="block", reason=reason)
             return
         self._clean += fresh[: len(fresh) - hold]
         self._passed = len(self._written) - hold

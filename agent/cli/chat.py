@@ -170,7 +170,8 @@ class Chat:
             latest[0] = neutral(text).rstrip().rpartition("\n")[2] or latest[0]
 
         waiting.for_tool("python", lambda: latest[0])
-        context: ToolContext = ToolContext(call_id="user", conversation_id=self.session.conversation.id, on_output=hear)
+        conversation_id = self.session.conversation.id
+        context: ToolContext = ToolContext(call_id="user", conversation_id=conversation_id, on_output=hear)
         try:
             work = python.run({"code": code}, context)
             result = self.session.runner.attend(work, lambda: status.show(waiting.line))
