@@ -2,13 +2,18 @@
 
 Run it as ``python tests/bench/overhead.py [STEPS]`` (1,000 by default). The model is a stand-in that costs next to
 nothing, the tool answers with 200 characters. Times are processor time of the whole process, so the journal's thread
-is in them. ``holds`` is false when a step takes over 100 µs, when the last tenth of the steps costs over 1.3 times
-the first, when a streamed token takes over 3 µs, when importing and the first call take over 0.15 s, when the
-journal grows by over 6 KiB a step, or when memory grows by over 20 KiB a step. ``floor_us`` is a bare loop that
-does the same without a framework, in the same run: on a busy machine the ratio says more than the times.
+is in them; each is the best of seven rounds, since other work on a machine only ever makes them longer.
+
+The goals are times on a machine whose bare loop of JSON, a dictionary and two lists takes 3 µs a step: a step 100
+µs, a streamed token 3 µs, from import to the first call 0.15 s. That loop (``hand_us``) runs before and behind each
+measurement, and ``…_scaled`` is the time as it would be there, the median of the rounds' ratios. ``holds`` is false
+when a scaled time is over its goal, when the last steps cost over 1.3 times the first, when the journal grows by
+over 6 KiB a step, or memory by over 20 KiB. ``raw_holds`` is the same with the times as they are here.
+``floor_us`` is a loop without a framework that awaits the same model and runs the same tool.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import resource
@@ -17,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +32,12 @@ from arriero.agent.events import TextDelta
 from arriero.prompts import Segment
 from arriero.tools import tool
 
-MOST_STEP_US = 100.0
+GOALS = {"step_us": 100.0, "token_us": 3.0, "first_call_s": 0.15}
 MOST_GROWTH = 1.3
-MOST_TOKEN_US = 3.0
-MOST_IMPORT_S = 0.15
 MOST_DISK_BYTES = 6 * 1024
 MOST_MEMORY_BYTES = 20 * 1024
+HAND_US = 3.0
+ROUNDS = 7
 TOKENS = 20_000
 
 FIRST_CALL = """
@@ -73,6 +78,11 @@ class Quick:
     async def aclose(self) -> None:
         """Nothing to free."""
 
+    @property
+    def tenths(self) -> list[float]:
+        """Microseconds a step, of each tenth of the steps."""
+        return [(b - a) / (self.steps // 10) * 1e6 for a, b in itertools.pairwise(self.clock)]
+
 
 @tool(effect="read")
 async def look(x: int) -> str:
@@ -84,41 +94,64 @@ def main() -> int:
     """Measure and print."""
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
     with tempfile.TemporaryDirectory() as folder:
-        measured = {**_steps(steps, Path(folder)), "token_us": _token_us(), "first_call_s": _first_call_s()}
-    holds = (
-        measured["step_us"] <= MOST_STEP_US
-        and measured["growth"] <= MOST_GROWTH
-        and measured["token_us"] <= MOST_TOKEN_US
-        and measured["first_call_s"] <= MOST_IMPORT_S
+        measured = _measure(steps, Path(folder))
+    sizes = (
+        measured["growth"] <= MOST_GROWTH
         and measured["disk_bytes_a_step"] <= MOST_DISK_BYTES
         and measured["memory_bytes_a_step"] <= MOST_MEMORY_BYTES
     )
-    print(json.dumps({**{name: round(value, 3) for name, value in measured.items()}, "holds": holds}))
+    holds = sizes and all(measured[f"{name}_scaled"] <= goal for name, goal in GOALS.items())
+    raw = sizes and all(measured[name] <= goal for name, goal in GOALS.items())
+    figures = {name: round(value, 3) for name, value in measured.items()}
+    print(json.dumps({**figures, "raw_holds": raw, "holds": holds}))
     return 0 if holds else 1
 
 
-def _steps(steps: int, folder: Path) -> dict[str, float]:
+def _measure(steps: int, folder: Path) -> dict[str, float]:
     _run(Quick(20), folder / "warm.db")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model = Quick(steps)
-    _run(model, folder / "journal.db")
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-    tenths = [(b - a) / (steps // 10) * 1e6 for a, b in zip(model.clock, model.clock[1:], strict=False)]
-    bare = Quick(steps)
-    _run(bare, None)
-    without = [(b - a) / (steps // 10) * 1e6 for a, b in zip(bare.clock, bare.clock[1:], strict=False)]
-    floor = _floor_us(steps)
-    return {
-        "steps": float(steps),
-        "step_us": statistics.median(tenths),
-        "step_without_journal_us": statistics.median(without),
-        "growth": statistics.median(tenths[-3:]) / statistics.median(tenths[:3]),
-        "floor_us": floor,
-        "times_the_floor": statistics.median(tenths) / floor,
-        "disk_bytes_a_step": sum(file.stat().st_size for file in folder.glob("journal.db*") if file.is_file())
-        / steps,
+    tenths: list[list[float]] = []
+    grown = 0
+
+    def step_us() -> float:
+        nonlocal grown
+        model = Quick(steps)
+        _run(model, folder / f"journal{len(tenths)}.db")
+        grown = grown or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+        tenths.append(model.tenths)
+        return statistics.median(model.tenths)
+
+    def step_without_journal_us() -> float:
+        model = Quick(steps)
+        _run(model, None)
+        return statistics.median(model.tenths)
+
+    measured = {"steps": float(steps)}
+    for measure in (step_us, step_without_journal_us, _token_us, _first_call_s):
+        name = measure.__name__.removeprefix("_")
+        measured[name], measured[f"{name}_scaled"], hand_us = _in_rounds(measure)
+        measured["hand_us"] = min(hand_us, measured.get("hand_us", hand_us))
+    growth = [statistics.median(one[-3:]) / statistics.median(one[:3]) for one in tenths]
+    size = sum(file.stat().st_size for file in folder.glob("journal0.db*"))
+    floor_us = min(_floor_us(steps) for _ in range(ROUNDS))
+    return measured | {
+        "growth": statistics.median(growth),
+        "floor_us": floor_us,
+        "times_the_floor": measured["step_us"] / floor_us,
+        "disk_bytes_a_step": size / steps,
         "memory_bytes_a_step": grown * 1024 / steps,
     }
+
+
+def _in_rounds(measure: Callable[[], float]) -> tuple[float, float, float]:
+    """The best time, the scaled one, and the best of the bare loop beside it."""
+    times, hands = [], [_hand_us()]
+    for _ in range(ROUNDS):
+        times.append(measure())
+        hands.append(_hand_us())
+    beside = [(before + behind) / 2 for before, behind in itertools.pairwise(hands)]
+    ratios = [one / hand for one, hand in zip(times, beside, strict=True)]
+    return min(times), statistics.median(ratios) * HAND_US, min(hands)
 
 
 def _run(model: Quick, journal: Path | None) -> None:
@@ -126,6 +159,23 @@ def _run(model: Quick, journal: Path | None) -> None:
     agent = Agent(model, tools=[look], limits=limits, guards=None, journal=journal)  # type: ignore[arg-type]
     with agent:
         assert agent.run_sync("Go").stop_reason == "final"
+
+
+def _hand_us(steps: int = 5_000) -> float:
+    """The bare loop that the goals are told in."""
+
+    def echo(text: str) -> str:
+        return "x" * 200 if text else ""
+
+    tools, messages = {"echo": echo}, [{"role": "user", "content": "go"}]
+    start = time.process_time()
+    for number in range(steps):
+        written = json.dumps({"name": "echo", "parameters": {"text": f"t{number}"}})
+        messages.append({"role": "assistant", "content": written})
+        call = json.loads(written)
+        answer = json.dumps(tools[call["name"]](**call["parameters"]))
+        messages.append({"role": "ipython", "content": answer})
+    return (time.process_time() - start) / steps * 1e6
 
 
 def _floor_us(steps: int) -> float:
@@ -161,11 +211,7 @@ def _token_us() -> float:
 def _first_call_s() -> float:
     environment = {**os.environ, "ARRIERO_HOME": tempfile.gettempdir()}
     run = [sys.executable, "-c", FIRST_CALL]
-    times = [
-        float(subprocess.run(run, check=True, capture_output=True, text=True, env=environment).stdout)
-        for _ in range(3)
-    ]
-    return min(times)
+    return float(subprocess.run(run, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
 if __name__ == "__main__":
