@@ -2,12 +2,16 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from arriero.prompts import ArrieroError
 
 T = TypeVar("T")
+
+_BREATH: Final = 0.01
+"""Seconds after which a run whose model and tools wait for nothing lets others have the loop."""
 
 
 class RunCancelled(ArrieroError):
@@ -56,13 +60,14 @@ class Waits:
     A context manager: it is made once for many waits, since a model's tokens come by the thousand.
     """
 
-    __slots__ = ("_loop", "_task", "_token", "_waiting")
+    __slots__ = ("_breathed", "_loop", "_task", "_token", "_waiting")
 
     def __init__(self, token: CancellationToken) -> None:
         self._token = token
         self._task: asyncio.Task[Any] | None = None
         self._loop = asyncio.get_running_loop()
         self._waiting = False
+        self._breathed = 0.0
 
     def __enter__(self) -> Self:
         self._token._wake[self] = self._wake
@@ -102,6 +107,15 @@ class Waits:
             raise
         finally:
             self._waiting = False
+
+    async def breathe(self, *, at_once: bool) -> None:
+        """Let the loop do what else there is, at once or where it may not have come to that for long.
+
+        Raises RunCancelled.
+        """
+        if at_once or time.monotonic() - self._breathed > _BREATH:
+            await self.on(asyncio.sleep(0))
+            self._breathed = time.monotonic()
 
     def _raise_own(self) -> None:
         """Raise RunCancelled where a task was cancelled by this and by nobody else."""

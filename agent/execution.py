@@ -1,6 +1,7 @@
 """One run of a tool: its output while it runs, its limit of time, and what came of it."""
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -46,14 +47,19 @@ class Execution:
         self._woken: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._begun = False
-        self._work = loop.create_task(self._run(arguments, context(on_output=self._write)))
+        work = self._run(arguments, context(on_output=self._write))
+        if sys.version_info >= (3, 12):
+            # A tool that waits for nothing has ended now, and nothing needs to be scheduled.
+            self._work = asyncio.Task(work, loop=loop, eager_start=True)
+        else:
+            self._work = loop.create_task(work)
 
     async def next(self) -> tuple[str, str] | None:
         """The next piece of its output; None when it has ended or its time is over. Raises RunCancelled."""
         if not self._begun:
             self._begun = True
             # Enough for a tool that waits for nothing: it needs neither a timer nor to wake anybody.
-            await self._waits.on(asyncio.sleep(0))
+            await self._waits.breathe(at_once=self._outcome is None)
         while not self._pieces:
             if self._outcome is not None or self._late:
                 return None
