@@ -17,7 +17,7 @@ from arriero.safety.pipeline import Pipeline
 from arriero.safety.policy import Policy
 from arriero.tools import Tool
 from arriero.tools.function import as_tool
-from arriero.tools.threads import in_thread
+from arriero.tools.threads import end_idle_threads, in_thread
 
 from .approval import Approve
 from .attempts import Attempts
@@ -274,6 +274,7 @@ class Agent(Generic[OutputT, DepsT]):
     async def aclose(self) -> None:
         """Free the tools and the model; it is safe to call twice."""
         async with AsyncExitStack() as last_first:  # whatever one of them raises, the others are freed
+            last_first.callback(end_idle_threads)
             if self._own_journal and self.journal is not None:
                 last_first.push_async_callback(in_thread, self.journal.close, name="journal")
             if self.session is not None:

@@ -2,19 +2,32 @@
 
 import asyncio
 import contextvars
+import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
 
-async def in_thread(function: Callable[[], T], *, name: str, at_end: Callable[[], None] = lambda: None) -> T:
-    """Call ``function`` in a thread of its own and return or raise what it does.
+_LINGER: Final = 0.05
+"""Seconds that a thread waits for another call: starting one takes several times as long as waking one."""
 
-    Cancelling leaves the thread to finish alone; it is a daemon, so that it neither holds up the end of the
-    program nor takes a place in a shared pool. ``at_end`` is called in the thread when it has finished.
+_Tell = Callable[[], None]
+_idle: "deque[_Worker]" = deque()
+# Of a process that has forked, the child has none of its threads.
+os.register_at_fork(after_in_child=_idle.clear)
+
+
+async def in_thread(function: Callable[[], T], *, name: str, at_end: Callable[[], None] = lambda: None) -> T:
+    """Call ``function`` in a thread that does nothing else meanwhile, and return or raise what it does.
+
+    Cancelling leaves the thread to finish alone; it is a daemon, so that it does not hold up the end of the
+    program, and there is no bound on how many there are. ``at_end`` is called in the thread when it has finished.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[tuple[T | None, BaseException | None]] = loop.create_future()
@@ -24,7 +37,7 @@ async def in_thread(function: Callable[[], T], *, name: str, at_end: Callable[[]
         if not future.done():
             future.set_result((value, error))
 
-    def work() -> None:
+    def work() -> _Tell:
         value: T | None = None
         fault: BaseException | None = None
         try:
@@ -32,16 +45,66 @@ async def in_thread(function: Callable[[], T], *, name: str, at_end: Callable[[]
         except BaseException as error:
             fault = error
         at_end()
-        try:
-            loop.call_soon_threadsafe(settle, value, fault)
-        except RuntimeError:
-            return  # the loop has closed: nobody waits for an abandoned thread
+        return partial(_call_soon, loop, settle, value, fault)
 
-    threading.Thread(target=work, name=name, daemon=True).start()
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = _Worker()
+        worker.start()
+    worker.given.put((name, work))
     value, fault = await future
     if fault is not None:
         raise fault
     return value  # type: ignore[return-value]
+
+
+def end_idle_threads() -> None:
+    """End the threads that have nothing to do, and wait until they are gone."""
+    while _idle:
+        try:
+            worker = _idle.pop()
+        except IndexError:
+            return
+        worker.given.put(None)
+        worker.join()
+
+
+class _Worker(threading.Thread):
+    """Calls what it is given, one thing after another; ends when there is nothing for a while."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.given: SimpleQueue[tuple[str, Callable[[], _Tell]] | None] = SimpleQueue()
+
+    def run(self) -> None:
+        """Work until nothing comes."""
+        given = self.given.get()
+        while given is not None:
+            self.name, work = given
+            tell = work()
+            del given, work  # nothing of the call is held while this waits
+            _idle.append(self)
+            tell()
+            del tell
+            given = self._next()
+
+    def _next(self) -> tuple[str, Callable[[], _Tell]] | None:
+        try:
+            return self.given.get(timeout=_LINGER)
+        except Empty:
+            try:
+                _idle.remove(self)
+            except ValueError:  # somebody has taken it just now, and gives it something
+                return self.given.get()
+            return None
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, *call: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(*call)
+    except RuntimeError:
+        return  # the loop has closed: nobody waits any more
 
 
 async def outcome(future: "Future[T]") -> T:
@@ -49,13 +112,7 @@ async def outcome(future: "Future[T]") -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
-    def wake(_: "Future[T]") -> None:
-        try:
-            loop.call_soon_threadsafe(_settle, done)
-        except RuntimeError:
-            return  # the loop has closed: nobody waits any more
-
-    future.add_done_callback(wake)
+    future.add_done_callback(lambda _: _call_soon(loop, _settle, done))
     await done
     return future.result()
 
