@@ -5,7 +5,7 @@ ones.
 import inspect
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, overload
 
 from arriero.prompts import Segment
 
@@ -17,6 +17,50 @@ _STOPS: Final = {"<|eot_id|>": "eot", "<|eom_id|>": "eom", "<|end_of_text|>": "e
 _MARKER: Final = re.compile(r"(<\|(?:eot_id|eom_id|end_of_text|python_tag)\|>)")
 
 Answer = Callable[[str], str | Awaitable[str]]
+
+
+class Prompts(Sequence[str]):
+    """The prompts that a model was given; what one has in common with the one before it is kept once."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._spans: list[tuple[int, int]] = []
+        self._start = 0
+
+    def begin(self) -> None:
+        """Begin a prompt that does not go on with what was added before."""
+        self._start = len(self._pieces)
+
+    def add(self, text: str) -> None:
+        """Add text to the prompt, or the answer to it, which belongs to the prompt that goes on with it."""
+        self._pieces.append(text)
+
+    def end(self) -> None:
+        """Say that all that was added is a prompt."""
+        self._spans.append((self._start, len(self._pieces)))
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        start, end = self._spans[index]
+        return "".join(self._pieces[start:end])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
 
 
 class FunctionModel:
@@ -44,7 +88,7 @@ class FunctionModel:
         self.name = name
         self.dialect = dialect
         self.context_length = context_length
-        self.prompts: list[str] = []
+        self.prompts = Prompts()
         self.prefilled: list[int] = []
         self.constraints: list[Constraint | None] = []
         self._chunk = chunk
@@ -73,22 +117,24 @@ class FunctionModel:
     ) -> AsyncGenerator[Token, None]:
         """The function's answer to this prompt, ``chunk`` characters a token; constraints are ignored."""
         self.constraints.append(constraint)
-        self._count_prefill(tokens)
-        prompt = self.detokenize(tokens)
-        self.prompts.append(prompt)
-        answer = self.function(prompt)
-        text = await answer if inspect.isawaitable(answer) else answer
-        for number, piece in enumerate(self._split(text)):
+        self._hear(tokens)
+        for number, piece in enumerate(self._split(await self._answer())):
             if max_tokens is not None and number >= max_tokens:
                 return
             token = Token(self._id(piece), piece, _STOPS.get(piece))
             self._seen.append(token.id)
+            self.prompts.add(piece)
             yield token
             if token.stop:
                 return
 
     async def aclose(self) -> None:
         """Nothing to free."""
+
+    async def _answer(self) -> str:
+        """What is written to the last prompt."""
+        answer = self.function(self.prompts[-1])
+        return await answer if inspect.isawaitable(answer) else answer
 
     def _id(self, piece: str) -> int:
         if piece not in self._pieces:
@@ -105,10 +151,19 @@ class FunctionModel:
                 pieces += [run[start : start + self._chunk] for start in range(0, len(run), self._chunk)]
         return pieces
 
-    def _count_prefill(self, tokens: Sequence[int]) -> None:
-        continues = list(tokens[: len(self._seen)]) == self._seen
-        self.prefilled.append(len(tokens) - len(self._seen) if continues else len(tokens))
-        self._seen = list(tokens)
+    def _hear(self, tokens: Sequence[int]) -> None:
+        """Take down a prompt, of which only what is new is read."""
+        known = len(self._seen)
+        head = tokens[:known]
+        if (head if isinstance(head, list) else list(head)) != self._seen:
+            known = 0
+            self._seen.clear()
+            self.prompts.begin()
+        fresh = tokens[known:]
+        self._seen += fresh
+        self.prompts.add(self.detokenize(fresh))
+        self.prompts.end()
+        self.prefilled.append(len(fresh))
 
 
 class ScriptedModel(FunctionModel):
@@ -131,7 +186,10 @@ class ScriptedModel(FunctionModel):
         self.answers = list(answers)
         self.used = 0
 
-    def _next(self, prompt: str) -> str:
+    async def _answer(self) -> str:
+        return self._next()
+
+    def _next(self, prompt: str = "") -> str:
         if self.used >= len(self.answers):
             raise ModelError(f"the script has {len(self.answers)} answers and was asked for one more")
         self.used += 1

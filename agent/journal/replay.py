@@ -69,7 +69,7 @@ class ReplayModel(FunctionModel):
             )
         self.used += 1
         recorded = self.generations[self.used - 1]
-        self.prompts.append(self.detokenize(tokens))
+        self._hear(tokens)
         for number, text in enumerate(recorded.texts, 1):
             last = number == len(recorded.texts)
             yield Token(self._id(text), text, recorded.stop if last else None)

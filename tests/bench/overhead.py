@@ -26,6 +26,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bare_loop import HAND_US, hand_us
+
 from arriero.agent import Agent, Limits
 from arriero.agent.backends import Sampling, Token
 from arriero.agent.events import TextDelta
@@ -36,7 +38,6 @@ GOALS = {"step_us": 100.0, "token_us": 3.0, "first_call_s": 0.15}
 MOST_GROWTH = 1.3
 MOST_DISK_BYTES = 6 * 1024
 MOST_MEMORY_BYTES = 20 * 1024
-HAND_US = 3.0
 ROUNDS = 7
 TOKENS = 20_000
 
@@ -129,8 +130,8 @@ def _measure(steps: int, folder: Path) -> dict[str, float]:
     measured = {"steps": float(steps)}
     for measure in (step_us, step_without_journal_us, _token_us, _first_call_s):
         name = measure.__name__.removeprefix("_")
-        measured[name], measured[f"{name}_scaled"], hand_us = _in_rounds(measure)
-        measured["hand_us"] = min(hand_us, measured.get("hand_us", hand_us))
+        measured[name], measured[f"{name}_scaled"], hand = _in_rounds(measure)
+        measured["hand_us"] = min(hand, measured.get("hand_us", hand))
     growth = [statistics.median(one[-3:]) / statistics.median(one[:3]) for one in tenths]
     size = sum(file.stat().st_size for file in folder.glob("journal0.db*"))
     floor_us = min(_floor_us(steps) for _ in range(ROUNDS))
@@ -145,10 +146,10 @@ def _measure(steps: int, folder: Path) -> dict[str, float]:
 
 def _in_rounds(measure: Callable[[], float]) -> tuple[float, float, float]:
     """The best time, the scaled one, and the best of the bare loop beside it."""
-    times, hands = [], [_hand_us()]
+    times, hands = [], [hand_us()]
     for _ in range(ROUNDS):
         times.append(measure())
-        hands.append(_hand_us())
+        hands.append(hand_us())
     beside = [(before + behind) / 2 for before, behind in itertools.pairwise(hands)]
     ratios = [one / hand for one, hand in zip(times, beside, strict=True)]
     return min(times), statistics.median(ratios) * HAND_US, min(hands)
@@ -159,23 +160,6 @@ def _run(model: Quick, journal: Path | None) -> None:
     agent = Agent(model, tools=[look], limits=limits, guards=None, journal=journal)  # type: ignore[arg-type]
     with agent:
         assert agent.run_sync("Go").stop_reason == "final"
-
-
-def _hand_us(steps: int = 5_000) -> float:
-    """The bare loop that the goals are told in."""
-
-    def echo(text: str) -> str:
-        return "x" * 200 if text else ""
-
-    tools, messages = {"echo": echo}, [{"role": "user", "content": "go"}]
-    start = time.process_time()
-    for number in range(steps):
-        written = json.dumps({"name": "echo", "parameters": {"text": f"t{number}"}})
-        messages.append({"role": "assistant", "content": written})
-        call = json.loads(written)
-        answer = json.dumps(tools[call["name"]](**call["parameters"]))
-        messages.append({"role": "ipython", "content": answer})
-    return (time.process_time() - start) / steps * 1e6
 
 
 def _floor_us(steps: int) -> float:

@@ -11,9 +11,10 @@ the ``checks`` alone, what the screens ``added``, and ``overlapped_over_sequenti
 screens and all its checks one after the other. ``patterns`` is processor time of the preset that needs no model,
 scripted, for a step with a call and for a streamed token of four characters, beside what the loop itself takes.
 ``prompt_guard`` is ``prompt_guard.py``. ``holds`` is false when overlapping gains less than a tenth over all places
-(on two cores or more) or loses anything at one, where the preset costs more than 300 us a step, or four times as much
-as the loop for a token, and where Prompt Guard is slower than the reference. Two guards that read a long result gain
-little on two cores: each of them can use both.
+(on two cores or more) or loses anything at one; where the preset costs more than 300 us a step on a machine whose
+bare loop takes 3 us (``bare_loop.py``, which runs beside it: ``us_a_step_scaled``), or four times as much as the
+loop for a token; and where Prompt Guard is slower than the reference. Two guards that read a long result gain little
+on two cores: each of them can use both.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import prompt_guard
+from bare_loop import HAND_US, hand_us
 from random_model import SHAPES, write_random_model
 
 from arriero.agent import Agent, Limits
@@ -93,7 +95,7 @@ def main() -> int:
     worst = max(figures["overlapped_over_sequential"] for figures in places.values())
     holds = (
         (cores < 2 or (screened <= MOST_OVERLAPPED * sequential and worst <= 1))
-        and patterns["us_a_step"] <= MOST_STEP_US
+        and patterns["us_a_step_scaled"] <= MOST_STEP_US
         and patterns["us_a_token"] <= MOST_BY_TOKEN * patterns["loop_us_a_token"]
         and classifier["holds"]
     )
@@ -171,7 +173,7 @@ async def _call(guards: Policy, texts: list[str], result: str, *, code: bool = F
     """A run of a scripted model that makes a call with each of the texts."""
 
     @tool(effect="read", name="code_interpreter" if code else "look")
-    def look(text: str = "", code: str = "") -> str:
+    async def look(text: str = "", code: str = "") -> str:
         """Look."""
         return result
 
@@ -192,10 +194,13 @@ async def _patterns() -> dict[str, float]:
     async def stream(guards: Policy) -> None:
         await Agent(ScriptedModel(["word " * words + "<|eot_id|>"]), guards=guards).run("hello")
 
+    before = hand_us()
     step, loop_step = await _cpu(lambda guards: _call(guards, texts, "a result of a few words"))
+    hand = min(before, hand_us())
     token, loop_token = await _cpu(stream)
     return {
         "us_a_step": round(1e6 * step / calls, 1),
+        "us_a_step_scaled": round(1e6 * step / calls * HAND_US / hand, 1),
         "loop_us_a_step": round(1e6 * loop_step / calls, 1),
         "us_a_token": round(1e6 * token / (words * 5 / 4), 2),
         "loop_us_a_token": round(1e6 * loop_token / (words * 5 / 4), 2),
