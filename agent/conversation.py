@@ -39,12 +39,12 @@ class Conversation:
     """What an agent and a user have said so far.
 
     ``tokens`` is the transcript as the model reads it: rendered once, extended with what was sampled, never
-    rendered again. ``messages`` is the same for people. ``evaluated`` counts the tokens at the head of the
-    transcript that the model has read or written; those behind it are new to it. ``open`` says that the last
-    answer has not been ended. ``id`` is what tools keep its state under. ``pending`` are calls of the last
-    message that wait to be gone on with; ``unasked`` is a prompt that a killed run did not get to;
-    ``busy`` says that a run is in it now; ``turns`` marks where each turn began, ``places`` where
-    messages were added, so that as little as possible is rendered again when one of them changes.
+    rendered again; the list only grows, and taking something back makes another one. ``messages`` is the same for
+    people. ``evaluated`` counts the tokens at the head of the transcript that the model has read or written; those
+    behind it are new to it. ``open`` says that the last answer has not been ended. ``id`` is what tools keep its
+    state under. ``pending`` are calls of the last message that wait to be gone on with; ``unasked`` is a prompt
+    that a killed run did not get to; ``busy`` says that a run is in it now; ``turns`` marks where each turn began,
+    ``places`` where messages were added, so that as little as possible is rendered again when one of them changes.
     """
 
     dialect: Dialect
@@ -125,7 +125,7 @@ class Conversation:
     def rewind(self, mark: Mark) -> None:
         """Take back everything since ``mark``, which must lie before what there is now."""
         del self.messages[mark.messages :]
-        del self.tokens[mark.tokens :]
+        self.tokens = self.tokens[: mark.tokens]
         self.evaluated = min(mark.evaluated, len(self.tokens))
         self.open = mark.open
         self.pending = None

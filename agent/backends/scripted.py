@@ -94,7 +94,9 @@ class FunctionModel:
         self._chunk = chunk
         self._pieces: dict[str, int] = {}
         self._texts: list[str] = []
-        self._seen: list[int] = []
+        self._heard: Sequence[int] = ()
+        self._length = 0  # of the last prompt: what was heard may have grown since
+        self._said: list[int] = []
 
     def tokenize(self, segments: Sequence[Segment]) -> list[int]:
         """One token a character for plain text; one of its own for each control token."""
@@ -122,7 +124,7 @@ class FunctionModel:
             if max_tokens is not None and number >= max_tokens:
                 return
             token = Token(self._id(piece), piece, _STOPS.get(piece))
-            self._seen.append(token.id)
+            self._said.append(token.id)
             self.prompts.add(piece)
             yield token
             if token.stop:
@@ -153,17 +155,19 @@ class FunctionModel:
 
     def _hear(self, tokens: Sequence[int]) -> None:
         """Take down a prompt, of which only what is new is read."""
-        known = len(self._seen)
-        head = tokens[:known]
-        if (head if isinstance(head, list) else list(head)) != self._seen:
+        known = self._length + len(self._said)
+        if not (self._starts(tokens) and list(tokens[self._length : known]) == self._said):
             known = 0
-            self._seen.clear()
             self.prompts.begin()
         fresh = tokens[known:]
-        self._seen += fresh
+        self._heard, self._length, self._said = tokens, len(tokens), []
         self.prompts.add(self.detokenize(fresh))
         self.prompts.end()
         self.prefilled.append(len(fresh))
+
+    def _starts(self, tokens: Sequence[int]) -> bool:
+        """Whether tokens begin with the last prompt. The same list does: it only ever grows (Conversation.tokens)."""
+        return tokens is self._heard or list(tokens[: self._length]) == list(self._heard[: self._length])
 
 
 class ScriptedModel(FunctionModel):

@@ -76,6 +76,24 @@ def test_a_long_run_keeps_each_text_once() -> None:
     assert max(model.prefilled[2:]) < 400
 
 
+def test_a_list_that_grew_is_not_read_again_and_what_was_not_taken_of_an_answer_is() -> None:
+    model = ScriptedModel(["abcdefgh<|eot_id|>", "Done.<|eot_id|>"])
+    tokens = model.tokenize([Segment("question")])
+
+    async def broken_off() -> int:
+        stream = model.generate(tokens, Sampling())
+        first = await anext(stream)
+        await anext(stream)  # written, and not taken into the transcript
+        await stream.aclose()
+        return first.id
+
+    tokens.append(anyio.run(broken_off))
+    tokens += model.tokenize([Segment(" again")])
+    anyio.run(_asked, model, tokens)
+    assert model.prompts == ["question", "questionabcd again"]
+    assert model.prefilled == [8, len(tokens)]
+
+
 def test_prompts_are_a_sequence() -> None:
     prompts = Prompts()
     for text in ("a", "b", "c"):
