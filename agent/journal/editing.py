@@ -13,7 +13,7 @@ _RESERVED = ("last",)
 
 _KEEP_REACHABLE = """
 CREATE TEMP TABLE kept AS WITH RECURSIVE back (id) AS (
-  SELECT head FROM session WHERE head IS NOT NULL AND id <> ?1
+  SELECT head FROM session WHERE head IS NOT NULL AND id <> ?
   UNION SELECT entry.parent FROM back JOIN entry ON entry.id = back.id WHERE entry.parent IS NOT NULL)
 SELECT id FROM back"""
 
@@ -94,9 +94,9 @@ def delete(db: sqlite3.Connection, session_id: str) -> None:
     db.execute(_KEEP_REACHABLE, (session_id,))
     try:
         db.execute(
-            "UPDATE entry SET session=(SELECT id FROM session WHERE forked_from=?1 LIMIT 1) WHERE session=?1 AND "
-            "id IN kept AND EXISTS (SELECT 1 FROM session WHERE forked_from=?1)",
-            (session_id,),
+            "UPDATE entry SET session=(SELECT id FROM session WHERE forked_from=:id LIMIT 1) WHERE session=:id AND "
+            "id IN kept AND EXISTS (SELECT 1 FROM session WHERE forked_from=:id)",
+            {"id": session_id},
         )
         db.execute(
             "DELETE FROM found WHERE entry IN (SELECT id FROM entry WHERE session=? AND id NOT IN kept)",

@@ -62,9 +62,10 @@ def conversation(db: sqlite3.Connection, session_id: str) -> Conversation:
     setup, last = db.execute("SELECT setup, head FROM session WHERE id=?", (session_id,)).fetchone()
     kept = conversation_of(db, session_id, setup_from(db, setup), chain(db, last))
     row = db.execute(
-        "SELECT prompt FROM run WHERE session=?1 AND ended IS NULL AND prompt NOT NULL AND "
-        "rowid=(SELECT max(rowid) FROM run WHERE session=?1) AND id NOT IN (SELECT run FROM entry WHERE session=?1)",
-        (session_id,),
+        "SELECT prompt FROM run WHERE session=:id AND ended IS NULL AND prompt NOT NULL AND "
+        "rowid=(SELECT max(rowid) FROM run WHERE session=:id) AND "
+        "id NOT IN (SELECT run FROM entry WHERE session=:id)",
+        {"id": session_id},
     ).fetchone()
     kept.unasked = get(db, row[0]).decode() if row else None
     return kept
@@ -83,8 +84,8 @@ def before(db: sqlite3.Connection, run_id: str) -> Conversation:
 def runs(db: sqlite3.Connection, session_id: str | None, limit: int | None) -> list[RunInfo]:
     """See ``Journal.runs``."""
     rows = db.execute(
-        f"{_RUN} WHERE ?1 IS NULL OR session=?1 ORDER BY rowid DESC LIMIT ?2",
-        (session_id, -1 if limit is None else limit),
+        f"{_RUN} WHERE :id IS NULL OR session=:id ORDER BY rowid DESC LIMIT :limit",
+        {"id": session_id, "limit": -1 if limit is None else limit},
     )
     return [_run(db, row) for row in rows.fetchall()]
 
