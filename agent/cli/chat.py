@@ -11,7 +11,7 @@ from arriero.agent.approval import Decided
 from arriero.prompts import ArrieroError
 from arriero.tools import ToolContext, ToolResult
 
-from .attachments import named_in
+from .attachments import mistaken_in, named_in
 from .display import Display
 from .errors import FAULTS
 from .loading import Loading
@@ -90,12 +90,14 @@ class Chat:
 
     def complain(self, text: str) -> None:
         """Print what went wrong."""
-        self.say(f"error: {text}", "red")
+        self.say(f"error: {text.removeprefix('Error: ')}", "red")
 
     def ask(self, question: str) -> None:
         """Put a question to the model with the files that it names."""
         self.last_question = question
         paths = list(dict.fromkeys([*self.attached, *named_in(question)]))
+        for word in mistaken_in(question):
+            self.say(f"there is no file {word}; @{word} is asked as it stands", "yellow")
         whole, lines = self.session.with_files(question, paths)
         self.attached.clear()
         for line, much in lines:
