@@ -249,7 +249,9 @@ class Chat:
         elif finished.stop_reason != "final":
             self.complain(finished.error or f"stopped: {finished.stop_reason.replace('_', ' ')}")
             hint = _HINTS.get(finished.stop_reason)
-            if hint and not (crowded and finished.stop_reason == "max_tokens"):
+            # Without a token written it is the context that is too small, which the error says.
+            full = finished.stop_reason == "max_tokens" and (crowded or not usage.output_tokens)
+            if hint and not full:
                 self.say(hint, "yellow")
             if finished.stop_reason == "error" and FAULTS.path is not None:
                 self.say(f"log: {FAULTS.path}")
