@@ -157,13 +157,14 @@ def default_map(
     ``own`` are the options that a file sets. An argument of that name is another thing (what a ``model`` is set
     to is not what ``models rm`` deletes), and so is an option that takes something else.
     """
+    options = {option.name: option for option in own.values()}
     return {
         name: default_map(values, command, own)
         if isinstance(command, click.Group)
         else {
             key: value.value
             for key, value in values.items()
-            if not any(_differs(parameter, own[key]) for parameter in command.params)
+            if not any(_differs(parameter, options[key]) for parameter in command.params)
         }
         for name, command in group.commands.items()
     }

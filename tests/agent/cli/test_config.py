@@ -34,7 +34,7 @@ def test_without_files_everything_is_a_default(home: Path) -> None:
 
 
 def test_what_is_set_for_questions_is_no_argument_of_other_commands(home: Path) -> None:
-    (home / "config.toml").write_text('journal = true\nmodel = "bundled"\nsession = "work"\n')
+    (home / "config.toml").write_text('journal = true\nsystem = "x"\nmodel = "bundled"\nsession = "work"\n')
     shown = invoke("safety", "show", "last")
     assert shown.exit_code == 1, shown.output
     assert "there is no run" in shown.stderr
