@@ -6,9 +6,10 @@ Everything is put in by a template that escapes: names and notes come from model
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
-from jinja2 import Environment
+from jinja2 import Environment, Template
 
 from .timeline import LANES, Span, Timeline
 
@@ -90,8 +91,7 @@ def drawing(timeline: Timeline) -> str:
     wide = min(_WIDEST, _SPAN * len(timeline.spans))
     pixel = 100 / max(wide, _NARROWEST)
     lanes = [_lane(lane, [one for one in timeline.spans if one.lane == lane], whole, pixel) for lane in LANES]
-    template = Environment(autoescape=True).from_string(_TEMPLATE)
-    return template.render(
+    return _template().render(
         lanes=[lane for lane in lanes if lane.bars],
         ticks=_ticks(whole, int(100 / pixel / _TICK)),
         row=_ROW,
@@ -99,6 +99,12 @@ def drawing(timeline: Timeline) -> str:
         spent=[(kind, shown_seconds(seconds)) for kind, seconds in timeline.spent().items() if seconds],
         about=f"timeline of {len(timeline.spans)} spans in {shown_seconds(timeline.seconds)}",
     )
+
+
+@cache
+def _template() -> Template:
+    # Compiling it takes ten times as long as a drawing does, and a report of a batch has thousands.
+    return Environment(autoescape=True).from_string(_TEMPLATE)
 
 
 def shown_seconds(seconds: float) -> str:

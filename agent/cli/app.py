@@ -70,18 +70,21 @@ class QuestionGroup(click.Group):
         if len(words) == 1 and words[0] in self.commands and "--" not in args:
             args.remove(words[0])
             return [words[0], *args]
-        if len(words) == 1 and "--" not in args:
-            self._refuse_typo(ctx, words[0])
+        if words and "--" not in args:
+            self._refuse_typo(ctx, words)
         return [_DEFAULT, *args]
 
-    def _refuse_typo(self, ctx: click.Context, word: str) -> None:
-        close = difflib.get_close_matches(word, self.commands, n=1, cutoff=0.75)
-        if close:
-            raise click.UsageError(
-                f"no command is called {word!r}; did you mean {close[0]!r}? "
-                f"To ask it as a question: arriero ask {word}",
-                ctx,
-            )
+    def _refuse_typo(self, ctx: click.Context, words: Sequence[str]) -> None:
+        word, *more = words
+        for close in difflib.get_close_matches(word, self.commands, n=1, cutoff=0.75):
+            command = self.commands[close]
+            # Words of a question may come close to a command; with what it takes behind them they hardly do.
+            if not more or (isinstance(command, click.Group) and more[0] in command.commands):
+                raise click.UsageError(
+                    f"no command is called {word!r}; did you mean {close!r}? "
+                    f"To ask it as a question: arriero ask {' '.join(words)}",
+                    ctx,
+                )
 
 
 def _decoded(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> str:

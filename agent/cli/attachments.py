@@ -11,6 +11,7 @@ from arriero.agent.files import fenced
 from arriero.prompts import ArrieroError
 
 _REFERENCE: Final = re.compile(r'(?<!\S)@(?:"([^"\n]+)"|(\S+))')
+_LIKE_A_FILE: Final = re.compile(r"^(?:~|\.\.?)?/\w|\.\w{1,5}$")
 _CLOSING: Final = ".,;:!?)]}'"
 _MUCH: Final = 0.25  # of the context
 _MOST_TOKENS: Final = 4  # of one character: no text has to be counted that cannot take so much
@@ -46,6 +47,12 @@ def named_in(question: str) -> list[Path]:
                 found.append(path)
                 break
     return list(dict.fromkeys(found))
+
+
+def mistaken_in(question: str) -> list[str]:
+    """Words behind an @ that look like a file's path, where there is no such file."""
+    words = [match[1] or match[2].rstrip(_CLOSING) for match in _REFERENCE.finditer(question)]
+    return [word for word in dict.fromkeys(words) if _LIKE_A_FILE.search(word) and _file(word) is None]
 
 
 def _file(word: str) -> Path | None:

@@ -11,7 +11,7 @@ from arriero.agent.approval import Decided
 from arriero.prompts import ArrieroError
 from arriero.tools import ToolContext, ToolResult
 
-from .attachments import named_in
+from .attachments import mistaken_in, named_in
 from .display import Display
 from .errors import FAULTS
 from .loading import Loading
@@ -90,12 +90,14 @@ class Chat:
 
     def complain(self, text: str) -> None:
         """Print what went wrong."""
-        self.say(f"error: {text}", "red")
+        self.say(f"error: {text.removeprefix('Error: ')}", "red")
 
     def ask(self, question: str) -> None:
         """Put a question to the model with the files that it names."""
         self.last_question = question
         paths = list(dict.fromkeys([*self.attached, *named_in(question)]))
+        for word in mistaken_in(question):
+            self.say(f"there is no file {word}; @{word} is asked as it stands", "yellow")
         whole, lines = self.session.with_files(question, paths)
         self.attached.clear()
         for line, much in lines:
@@ -247,7 +249,9 @@ class Chat:
         elif finished.stop_reason != "final":
             self.complain(finished.error or f"stopped: {finished.stop_reason.replace('_', ' ')}")
             hint = _HINTS.get(finished.stop_reason)
-            if hint and not (crowded and finished.stop_reason == "max_tokens"):
+            # Without a token written it is the context that is too small, which the error says.
+            full = finished.stop_reason == "max_tokens" and (crowded or not usage.output_tokens)
+            if hint and not full:
                 self.say(hint, "yellow")
             if finished.stop_reason == "error" and FAULTS.path is not None:
                 self.say(f"log: {FAULTS.path}")

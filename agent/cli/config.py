@@ -149,10 +149,28 @@ def settable(command: click.Command) -> dict[str, click.Option]:
     return found
 
 
-def default_map(values: Mapping[str, Value], group: click.Group) -> dict[str, Any]:
-    """The values as click wants them: for every command under ``group`` that has such an option."""
-    plain = {name: value.value for name, value in values.items()}
-    return plain | {
-        name: default_map(values, command) if isinstance(command, click.Group) else plain
+def default_map(
+    values: Mapping[str, Value], group: click.Group, own: Mapping[str, click.Option]
+) -> dict[str, Any]:
+    """The values as click wants them: for every command under ``group`` that has such an option.
+
+    ``own`` are the options that a file sets. An argument of that name is another thing (what a ``model`` is set
+    to is not what ``models rm`` deletes), and so is an option that takes something else.
+    """
+    options = {option.name: option for option in own.values()}
+    return {
+        name: default_map(values, command, own)
+        if isinstance(command, click.Group)
+        else {
+            key: value.value
+            for key, value in values.items()
+            if not any(_differs(parameter, options[key]) for parameter in command.params)
+        }
         for name, command in group.commands.items()
     }
+
+
+def _differs(parameter: click.Parameter, option: click.Option) -> bool:
+    if parameter.name != option.name:
+        return False
+    return isinstance(parameter, click.Argument) or type(parameter.type) is not type(option.type)

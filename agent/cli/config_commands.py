@@ -31,10 +31,11 @@ def config() -> None:
 def show(ctx: click.Context, origin: bool, as_json: bool) -> None:
     """Every setting with its value."""
     group, ask = _root(ctx)
-    values = load(settable(ask))
-    with click.Context(group, info_name="arriero", default_map=default_map(values, group)) as root:
+    own = settable(ask)
+    values = load(own)
+    with click.Context(group, info_name="arriero", default_map=default_map(values, group, own)) as root:
         inner = ask.make_context("ask", [], parent=root)
-    rows = {_shown(option): _row(option, inner, values) for option in settable(ask).values()}
+    rows = {_shown(option): _row(option, inner, values) for option in own.values()}
     if as_json:
         click.echo(json.dumps({k: {"value": v, "origin": o} for k, (v, o) in rows.items()}, default=str))
         return
@@ -49,8 +50,9 @@ def show(ctx: click.Context, origin: bool, as_json: bool) -> None:
 def setting(ctx: click.Context, name: str) -> Any:
     """What a question would have for the option of that parameter name: by environment, files, or default."""
     group, ask = _root(ctx)
-    values = load(settable(ask))
-    with click.Context(group, info_name="arriero", default_map=default_map(values, group)) as root:
+    own = settable(ask)
+    values = load(own)
+    with click.Context(group, info_name="arriero", default_map=default_map(values, group, own)) as root:
         return ask.make_context("ask", [], parent=root).params[name]
 
 
@@ -116,4 +118,5 @@ def apply(ctx: click.Context) -> None:
     group, ask = _root(ctx)
     if ctx.resilient_parsing or ctx.invoked_subcommand in (config.name, completion.name):
         return
-    ctx.default_map = default_map(load(settable(ask)), group)
+    own = settable(ask)
+    ctx.default_map = default_map(load(own), group, own)

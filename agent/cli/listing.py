@@ -1,5 +1,6 @@
 """The user's journal on the command line, and how sessions and runs are written in a list."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,22 @@ def opened_journal() -> "Iterator[Journal]":
         fail(error, error_code(error))
     finally:
         journal.close()
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: ``1 run``, ``2 runs``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def confirmed(question: str) -> bool:
+    """What a person, or a pipe, answers. Raises UsageError where nobody does."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise click.UsageError("nothing was removed; without a terminal, say --yes") from None
 
 
 def fail(error: "ArrieroError | str", code: int = Exit.FAILED) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from .listing import fail, moment_text, one_line, opened_journal, plain
+from .listing import confirmed, counted, fail, moment_text, one_line, opened_journal, plain
 from .options import CONTEXT
 from .terminal import neutral
 
@@ -120,7 +120,8 @@ def status(as_json: bool) -> None:
     click.echo(
         "on: every run is kept; arriero logs off ends that" if on else "off; arriero logs on begins again"
     )
-    click.echo(neutral(f"{path}  {size / 1e6:.1f} MB, {len(sessions)} sessions, {len(runs)} runs"))
+    held = f"{counted(len(sessions), 'session')}, {counted(len(runs), 'run')}"
+    click.echo(neutral(f"{path}  {size / 1e6:.1f} MB, {held}"))
     if sessions:
         oldest = min(info.updated for info in sessions)
         click.echo(f"the oldest was last used at {moment_text(oldest)}; arriero logs rm --older-than DAYS")
@@ -145,8 +146,9 @@ def rm(session: tuple[str, ...], older_than: float | None, everything: bool, yes
         else:
             latest = time.time() - (older_than or 0.0) * _DAY
             found = [info for info in journal.sessions() if everything or info.updated < latest]
-        what = f"remove {len(found)} sessions with {sum(info.runs for info in found)} runs for good?"
-        if not found or not (yes or click.confirm(what, err=True)):
+        runs = sum(info.runs for info in found)
+        what = f"remove {counted(len(found), 'session')} with {counted(runs, 'run')} for good?"
+        if not found or not (yes or confirmed(what)):
             click.echo("nothing was removed", err=True)
             return
         removed = 0
@@ -157,7 +159,7 @@ def rm(session: tuple[str, ...], older_than: float | None, everything: bool, yes
                 click.echo(f"left: {neutral(str(error))}", err=True)
             else:
                 removed += 1
-    click.echo(f"removed {removed} sessions", err=True)
+    click.echo(f"removed {counted(removed, 'session')}", err=True)
     if removed < len(found):
         click.get_current_context().exit(1)
 

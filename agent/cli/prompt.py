@@ -144,7 +144,7 @@ class Pastes:
     def shown(self, text: str) -> str:
         """What to put into the entry: a short text itself, else a mark that stands for it."""
         text = _with_newlines(text)
-        lines = text.count("\n") + 1
+        lines = len(text.removesuffix("\n").split("\n"))
         if lines <= _PASTED_LINES and len(text) <= _PASTED_CHARACTERS:
             return text
         size = f"{lines} lines" if lines > 1 else f"{len(text)} characters"

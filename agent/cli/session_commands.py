@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .exits import Exit
-from .listing import fail, moment_text, one_line, opened_journal, plain
+from .listing import confirmed, counted, fail, moment_text, one_line, opened_journal, plain
 from .options import CONTEXT, with_options
 from .terminal import neutral
 
@@ -69,7 +69,7 @@ def show(session: str, *, as_page: bool, file: Path | None, force: bool) -> None
         info, entries = journal.session(session), journal.entries(session)
     from arriero.agent.journal.restore import standing
 
-    click.echo(neutral(f"{info.shown}  {info.model}  {info.runs} runs"))
+    click.echo(neutral(f"{info.shown}  {info.model}  {counted(info.runs, 'run')}"))
     for one in standing(entries):
         message = one.message
         calls = ", ".join(f"{call.name}({json.dumps(call.arguments)})" for call in message.tool_calls)
@@ -156,8 +156,8 @@ def rm(session: tuple[str, ...], yes: bool) -> None:
     with opened_journal() as journal:
         found = [journal.session(one) for one in session]
         for info in found:
-            what = f"remove {neutral(info.shown)} ({info.runs} runs: {one_line(info.title)}) for good?"
-            if yes or click.confirm(what, err=True):
+            what = f"remove {neutral(info.shown)} ({counted(info.runs, 'run')}: {one_line(info.title)}) for good?"
+            if yes or confirmed(what):
                 journal.delete(info.id)
 
 

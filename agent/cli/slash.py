@@ -1,6 +1,7 @@
 """The slash commands of a conversation, as one table."""
 
 import difflib
+from textwrap import fill
 from typing import TYPE_CHECKING, Final
 
 from . import slash_entries, slash_sessions, slash_setup
@@ -37,10 +38,13 @@ def _help(chat: "Chat", rest: str) -> None:
     shown = [command] if command else list(COMMANDS.values())
     width = max(len(one.usage) for one in shown) + 3
     if width > chat.terminal.width / 2:
-        lines = [f"/{one.usage}\n    {one.help}" for one in shown]
+        indent = 4
+        lines = [line for one in shown for line in (f"/{one.usage}", " " * indent + one.help)]
     else:
+        indent = width + 1
         lines = [f"/{one.usage:<{width}}{one.help}" for one in shown]
-    chat.say("\n".join(lines), "")
+    wrapped = (fill(line, chat.terminal.width, subsequent_indent=" " * indent) for line in lines)
+    chat.say("\n".join(wrapped), "")
     if not wanted:
         chat.say(
             "\n!code runs Python where the model's code runs; //text asks a question that begins with /.\n"

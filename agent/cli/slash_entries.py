@@ -8,6 +8,7 @@ from arriero.agent.approval import Decided
 
 from .attachments import read
 from .context import context_parts
+from .listing import counted
 from .slash_command import Command
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ def _last(chat: "Chat", rest: str) -> None:
 def _stats(chat: "Chat", rest: str) -> None:
     used = chat.usage
     chat.say(
-        f"{used.prompt_tokens:,} tokens read, {used.output_tokens:,} written, {used.tool_calls:,} tool calls, "
-        f"{used.seconds:.1f} s" + (f", {chat.speed:.1f} tokens/s in the last answer" if chat.speed else ""),
+        f"{used.prompt_tokens:,} tokens read, {used.output_tokens:,} written, "
+        f"{counted(used.tool_calls, 'tool call')}, {used.seconds:.1f} s"
+        + (f", {chat.speed:.1f} tokens/s in the last answer" if chat.speed else ""),
         "",
     )
 

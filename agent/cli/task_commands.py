@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
+from .listing import counted
 from .options import CONTEXT, with_options
 from .terminal import neutral
 
@@ -103,7 +104,7 @@ def validate(tasks: tuple[Path, ...]) -> None:
             wrong = True
             click.echo(neutral(str(error)), err=True)
         else:
-            click.echo(f"{path}: {task.name}, {len(task.steps)} steps")
+            click.echo(f"{path}: {task.name}, {counted(len(task.steps), 'step')}")
     click.get_current_context().exit(Exit.USAGE if wrong else Exit.OK)
 
 

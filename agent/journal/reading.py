@@ -35,9 +35,9 @@ _RUN: Final = (
 
 def sessions(db: sqlite3.Connection, limit: int | None) -> list[SessionInfo]:
     """See ``Journal.sessions``."""
-    order = (
-        "ORDER BY (SELECT max(entry.id) FROM entry WHERE entry.session = session.id) DESC, rowid DESC LIMIT ?"
-    )
+    # A fork has no entries of its own at first: it was made of its head, and so comes before what that was.
+    latest = "coalesce((SELECT max(entry.id) FROM entry WHERE entry.session = session.id), head)"
+    order = f"ORDER BY {latest} DESC, rowid DESC LIMIT ?"
     return [_info(row) for row in db.execute(f"{_SESSION} {order}", (-1 if limit is None else limit,))]
 
 

@@ -44,8 +44,8 @@ class Description:
         template = f"{len(self.template):,} characters, knows {', '.join(known) or 'no tools'}"
         return [
             f"name           {self.name}",
-            f"architecture   {self.architecture or 'not said'}, {self.parameters / 1e9:.3g} billion parameters",
-            f"stored as      {self.quantisation}, {self.size / 1e9:.2f} GB",
+            f"architecture   {self.architecture or 'not said'}, {_scaled(self.parameters)} parameters",
+            f"stored as      {self.quantisation}, {_size(self.size)}",
             f"context        {self.context_length:,} tokens; each takes {kv:.0f} KiB of memory beside the weights",
             f"vocabulary     {self.vocabulary:,} tokens",
             f"special tokens {special or 'none of Llama 3'}",
@@ -53,6 +53,14 @@ class Description:
             f"dialect        {self.dialect.name}: {self.dialect.reason}",
             f"usable         {'no: ' + self.missing if self.missing else 'yes'}",
         ]
+
+
+def _scaled(count: int) -> str:
+    return f"{count / 1e9:.3g} billion" if count >= 1e8 else f"{count / 1e6:.3g} million"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
 
 
 def describe(info: GGUFInfo) -> Description:

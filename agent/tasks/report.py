@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,30 +12,59 @@ from xml.etree import ElementTree
 from jinja2 import Environment, PackageLoader
 
 from ..drawing import STYLE, drawing
-from .records import ARTIFACTS, Done, Records, write_whole
+from .records import ARTIFACTS, Done, Record, Records, write_whole
 from .task import Task
 
 HTML, JUNIT = "report.html", "junit.xml"
+PAGE = 1000  # rows; some 4 MB of HTML, which a browser still opens at once
 MAX_IMAGE = 2_000_000  # bytes; a larger one is only named
 MAX_TEXT = 20_000  # characters of one text on the page
 _IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_html(task: Task, records: Records, rows: Sequence[Done], missing: int) -> None:
-    """One file that opens anywhere: every row with its prompts, calls, checks, verdicts, times and plots."""
+def write_html(
+    task: Task, records: Records, rows: Sequence[Done], missing: int, *, page_rows: int = PAGE
+) -> None:
+    """Pages that open anywhere: every row with its prompts, calls, checks, verdicts, times and plots.
+
+    Up to ``page_rows`` rows it is one file; of more rows the first page says which are not ok, and where they are.
+    """
     environment = Environment(loader=PackageLoader("arriero.agent.tasks", "."), autoescape=True)
     environment.filters |= {"shown": _shown, "drawing": drawing}
-    page = environment.get_template("report.html").generate(
-        task=task,
-        style=STYLE,
-        count=len(rows),
-        records=records.read(rows),
-        missing=missing,
-        statuses=Counter(row.status for row in rows),
-        images=lambda key: _images(records.folder / ARTIFACTS / key),
-    )
-    write_whole(records.folder / HTML, (piece.encode("utf-8", "replace") for piece in page))
+    template = environment.get_template("report.html")
+    parts = [rows[first : first + page_rows] for first in range(0, len(rows), page_rows)] or [rows]
+    names = [page_name(number) for number in range(1, len(parts) + 1)]
+    for name, part in zip(names, parts, strict=True):
+        page = template.generate(
+            task=task,
+            style=STYLE,
+            count=len(rows),
+            records=records.read(part),
+            missing=missing,
+            statuses=Counter(row.status for row in rows),
+            images=lambda key: _images(records.folder / ARTIFACTS / key),
+            pages=names,
+            here=name,
+            amiss=_amiss(records, parts) if len(parts) > 1 and name == HTML else (),
+        )
+        write_whole(records.folder / name, (piece.encode("utf-8", "replace") for piece in page))
+    for old in records.folder.glob("report-*.html"):
+        if old.name not in names:
+            old.unlink(missing_ok=True)
+
+
+def page_name(number: int) -> str:
+    """The file of a page, counted from 1."""
+    return HTML if number == 1 else f"report-{number}.html"
+
+
+def _amiss(records: Records, parts: Sequence[Sequence[Done]]) -> Iterator[tuple[str, Record]]:
+    """The first rows that are not ok, each with its page."""
+    found = [
+        (page_name(number), row) for number, part in enumerate(parts, 1) for row in part if row.status != "ok"
+    ][:PAGE]
+    yield from zip((name for name, _ in found), records.read(row for _, row in found), strict=True)
 
 
 def write_junit(task: Task, records: Records, rows: Sequence[Done], missing: int) -> None:

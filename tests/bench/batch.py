@@ -1,20 +1,17 @@
-"""What decoding the rows of a batch together is worth, and what is lost when its process is killed.
+"""What decoding the rows of a batch together is worth, and what a row costs.
 
-    python tests/bench/batch.py [--rows 12] [--jobs 8] [--kills 3] [--shape tiny] [--many 2000]
+    python tests/bench/batch.py [--rows 12] [--jobs 8] [--shape tiny] [--many 2000]
 
 Runs the same rows on a model of random weights one at a time and several at a time, on one thread, in CPU seconds
-of this process, which other work on the machine does not change much; then kills a batch that is under way, again
-and again, and counts rows. Last, ``--many`` rows of a scripted model in two processes, one with a fifth of them: what
-a row costs in CPU time and in memory that stays. Holds when rows decoded together cost no more CPU time and at most
-half of the decodes, no row is lost, every row has one result, and a row leaves less than 8 kB in memory. The last
-line is one JSON object.
+of this process, which other work on the machine does not change much; then ``--many`` rows of a scripted model in two
+processes, one with a fifth of them: what a row costs in CPU time and in memory that stays. Holds when rows decoded
+together cost no more CPU time and at most half of the decodes, and a row leaves less than 8 kB in memory. What a
+process that is killed leaves is in batch_kills.py. The last line is one JSON object.
 """
 
 import argparse
 import asyncio
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -36,29 +33,17 @@ steps:
   - {id: a, prompt: "Tell me a story about {{ inputs.n }} mules."}
 """
 
-CHILD = """
-import asyncio, sys
+COUNTING = """
+import asyncio, resource, sys, time
 from pathlib import Path
 from arriero import FunctionModel
 from arriero.agent.tasks import Task
 from arriero.agent.tasks.batch import run_batch
 
-async def answer(prompt):
-    await asyncio.sleep(0.01)
-    return "1<|eot_id|>"
-
-task = Task.parse(sys.argv[3])
-asyncio.run(run_batch(task, Path(sys.argv[1]), Path(sys.argv[2]), FunctionModel(answer), jobs=4, resume=True))
-"""
-
-
-COUNTING = (
-    CHILD.replace("await asyncio.sleep(0.01)", "")
-    + """
-import resource, time
+task, model = Task.parse(sys.argv[3]), FunctionModel(lambda prompt: "1<|eot_id|>")
+asyncio.run(run_batch(task, Path(sys.argv[1]), Path(sys.argv[2]), model, jobs=4))
 print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-)
 
 
 def write_rows(folder: Path, count: int) -> Path:
@@ -82,25 +67,6 @@ def decoding(folder: Path, file: Path, rows: int, jobs: int) -> dict[str, float]
     return {"seconds": seconds, "decodes": stats.decodes, "tokens": stats.decoded_tokens}
 
 
-def killing(folder: Path, kills: int, rows: int = 80) -> dict[str, int]:
-    """Rows that are lost, and lines that are there twice, after a batch was killed again and again."""
-    path, out = write_rows(folder, rows), folder / "killed"
-    program = [sys.executable, "-c", CHILD, str(path), str(out), TEXT]
-    results = out / "results.jsonl"
-
-    def lines() -> int:
-        return results.read_bytes().count(b"\n") if results.exists() else 0
-
-    for number in range(kills):
-        with subprocess.Popen(program) as process:
-            while lines() < (number + 1) * rows // (kills + 2) and process.poll() is None:
-                time.sleep(0.002)
-            os.kill(process.pid, signal.SIGKILL)
-    subprocess.run(program, check=True)
-    seen = [json.loads(line)["result"]["inputs"]["n"] for line in results.read_text().splitlines()]
-    return {"lost": rows - len(set(seen)), "twice": len(seen) - len(set(seen))}
-
-
 def counting(folder: Path, rows: int) -> dict[str, float]:
     """CPU milliseconds and bytes of memory that a row costs: the difference between many rows and few."""
     measured = []
@@ -121,7 +87,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=12)
     parser.add_argument("--jobs", type=int, default=8)
-    parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--shape", choices=SHAPES, default="tiny")
     parser.add_argument("--many", type=int, default=2000)
     options = parser.parse_args()
@@ -129,30 +94,20 @@ def main() -> None:
         folder = Path(name)
         file = write_random_model(folder / "random.gguf", SHAPES[options.shape])
         one, many = (decoding(folder, file, options.rows, jobs) for jobs in (1, options.jobs))
-        killed = killing(folder, options.kills)
         counted = counting(folder, options.many)
     cpu, decodes = many["seconds"] / one["seconds"], many["decodes"] / one["decodes"]
     print(f"{options.rows} rows      one at a time   {options.jobs} at a time   ratio")
     print(f"CPU seconds    {one['seconds']:13.2f} {many['seconds']:14.2f} {cpu:9.2f}")
     print(f"decodes        {one['decodes']:13.0f} {many['decodes']:14.0f} {decodes:9.2f}")
-    print(f"killed {options.kills} times: {killed['lost']} rows lost, {killed['twice']} done twice")
     print(
         f"{options.many} rows: {counted['row_cpu_ms']} ms of CPU time and {counted['row_bytes']} bytes a row"
     )
     figures = {
         "cpu_ratio": round(cpu, 3),
         "decode_ratio": round(decodes, 3),
-        "kills": options.kills,
-        **killed,
         **counted,
     }
-    holds = (
-        cpu <= 1.05
-        and decodes <= 0.5
-        and killed["lost"] == 0
-        and killed["twice"] == 0
-        and counted["row_bytes"] < 8000
-    )
+    holds = cpu <= 1.05 and decodes <= 0.5 and counted["row_bytes"] < 8000
     print(json.dumps({**figures, "holds": holds}))
 
 

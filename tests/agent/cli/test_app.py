@@ -71,6 +71,7 @@ def test_the_fence_is_longer_than_any_in_the_text(question: str, text: str, expe
         ([""], "the question is empty"),
         (["ask", "  "], "the question is empty"),
         (["docter"], "did you mean 'doctor'"),
+        (["sesions", "list"], "did you mean 'sessions'? To ask it as a question: arriero ask sesions list"),
         (["--tool", "pyton", "hi"], "Did you mean 'python'?"),
         (["sessions", "lst"], "Did you mean 'list'?"),
         (["completion", "bsh"], "Did you mean 'bash'?"),

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arriero.agent.cli.attachments import AttachmentError, echo, named_in, read, weigh, with_attachments
+from arriero.agent.cli.attachments import (
+    AttachmentError,
+    echo,
+    mistaken_in,
+    named_in,
+    read,
+    weigh,
+    with_attachments,
+)
 from arriero.agent.cli.chat import Chat
 from arriero.agent.cli.session import Session
 from arriero.agent.cli.terminal import Terminal
@@ -40,6 +48,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_only_words_that_name_a_file_do(here: Path, question: str, expected: list[str]) -> None:
     assert named_in(question) == [Path(name) for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("sum up @note.txt, please", ["note.txt"]),
+        ("@/no/where and @~/x and @./y and @../z", ["/no/where", "~/x", "./y", "../z"]),
+        ("sum up @notes.txt", []),
+        ("ask @somebody about @/ and @, or me@x.txt", []),
+    ],
+)
+def test_words_that_were_meant_as_files_are_told(here: Path, question: str, expected: list[str]) -> None:
+    assert mistaken_in(question) == expected
 
 
 def test_text_comes_before_the_question(here: Path) -> None:

@@ -65,6 +65,23 @@ def test_help_lists_every_command(chat: Callable[..., Chat]) -> None:
     assert "no command" in entered(one, "/help nonsense")
 
 
+@pytest.mark.parametrize(("width", "indent"), [(80, 30), (40, 4)])
+def test_help_goes_on_below_its_own_beginning(
+    width: int, indent: int, chat: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    commands = entered(chat("unused"), "/help").partition("\n\n")[0].splitlines()
+    assert any(line.startswith(" " * indent) for line in commands)
+    assert all(line.startswith(("/", " " * indent)) for line in commands)
+    assert max(map(len, commands)) <= width
+
+
+def test_a_name_that_is_no_file_is_told(chat: Callable[..., Chat]) -> None:
+    one = chat("Which file?")
+    assert "there is no file nothere.txt" in entered(one, "sum up @nothere.txt")
+    assert one.session.conversation.messages[-2].content == "sum up @nothere.txt"
+
+
 def test_undo_takes_back_question_and_answer(chat: Callable[..., Chat]) -> None:
     one = chat("first", "second")
     entered(one, "question one")
@@ -110,7 +127,9 @@ def test_a_crowded_context_is_said(chat: Callable[..., Chat]) -> None:
 
 def test_a_question_beyond_the_context_is_an_error_and_can_be_taken_back(chat: Callable[..., Chat]) -> None:
     one = chat("first", context=300)
-    assert "error: the conversation has" in entered(one, "x" * 1000)
+    out = entered(one, "x" * 1000)
+    assert "error: the conversation has" in out
+    assert "max_tokens" not in out  # which would not help
     entered(one, "/undo")
     assert "first" in entered(one, "short")
 
@@ -172,6 +191,12 @@ def test_a_model_that_fails_is_an_error_line_and_the_chat_goes_on(chat: Callable
     entered(one, "question")
     assert "error: the script has 1 answers" in entered(one, "question")
     assert "/help" in entered(one, "/help")
+
+
+def test_an_error_is_called_one_once(chat: Callable[..., Chat]) -> None:
+    one = chat("unused")
+    one.complain("Error: pay was not run: the call needs the user's approval")
+    assert "error: pay was not run" in str(getattr(one.terminal.stream, "getvalue")())  # noqa: B009
 
 
 def test_quit_leaves(chat: Callable[..., Chat]) -> None:

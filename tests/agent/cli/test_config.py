@@ -33,6 +33,17 @@ def test_without_files_everything_is_a_default(home: Path) -> None:
     assert {row["origin"] for row in shown().values()} == {"default"}
 
 
+def test_what_is_set_for_questions_is_no_argument_of_other_commands(home: Path) -> None:
+    (home / "config.toml").write_text('journal = true\nsystem = "x"\nmodel = "bundled"\nsession = "work"\n')
+    shown = invoke("safety", "show", "last")
+    assert shown.exit_code == 1, shown.output
+    assert "there is no run" in shown.stderr
+    for words in (("models", "rm"), ("sessions", "rm"), ("sessions", "undo")):
+        missing = invoke(*words)
+        assert missing.exit_code == 2, words
+        assert "Missing argument" in missing.stderr
+
+
 def test_the_stronger_place_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "config.toml").write_text("temperature = 0.5\nmax-steps = 7\nseed = 1\n")
     Path("arriero.toml").write_text("max_steps = 9\nseed = 2\n")

@@ -52,7 +52,7 @@ def test_how_much_is_kept(run: Run, ask: Callable[[str, str], None]) -> None:
     told = json.loads(run("logs", "status", "--json").stdout)
     assert (told["sessions"], told["runs"], told["path"]) == (1, 1, str(Journal().path))
     assert told["bytes"] > 10_000
-    assert "1 sessions, 1 runs" in run("logs", "status").stdout
+    assert "1 session, 1 run\n" in run("logs", "status").stdout
 
 
 def test_removing(run: Run, ask: Callable[[str, str], None]) -> None:
@@ -60,10 +60,13 @@ def test_removing(run: Run, ask: Callable[[str, str], None]) -> None:
     ask("And Bergen?", "There too.")
     assert run("logs", "rm").exit_code == 2
     assert run("logs", "rm", "--older-than", "1", "-y").stderr == "nothing was removed\n"
+    nobody = run("logs", "rm", "--all")
+    assert (nobody.exit_code, len(Journal().sessions())) == (2, 2)
+    assert "without a terminal, say --yes" in nobody.stderr
     asked = run("logs", "rm", "--all", input="n\n")
     assert "remove 2 sessions with 2 runs for good?" in asked.stderr
     assert len(Journal().sessions()) == 2
-    assert run("logs", "rm", "last", "-y").stderr == "removed 1 sessions\n"
+    assert run("logs", "rm", "last", "-y").stderr == "removed 1 session\n"
     assert [info.title for info in Journal().sessions()] == ["Where is Oslo?"]
     assert run("logs", "rm", "--older-than", "0", "-y").exit_code == 0
     assert Journal().sessions() == []

@@ -83,6 +83,7 @@ def test_a_large_paste_is_shown_as_its_size_and_sent_whole(keys: PipeInput, edit
     pastes = Pastes()
     assert pastes.shown(pasted) == "[pasted 50 lines, 1]"
     assert pastes.shown("x" * 5000) == "[pasted 5000 characters, 2]"
+    assert pastes.shown(f"{pasted}\n") == "[pasted 50 lines, 3]"
     assert pastes.shown("short\r\none") == "short\none"
 
 

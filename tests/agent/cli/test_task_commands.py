@@ -85,7 +85,7 @@ def test_what_cannot_be_run(task: Callable[..., str], args: tuple[str, ...], cod
 def test_validate_names_file_and_line(task: Callable[..., str], tmp_path: Path) -> None:
     good, bad = task("good"), tmp_path / "bad.yaml"
     bad.write_text("name: t\nsteps:\n  - id: a\n    promt: x\n")
-    assert arriero("validate", good).stdout == f"{good}: t, 1 steps\n"
+    assert arriero("validate", good).stdout == f"{good}: t, 1 step\n"
     done = arriero("validate", good, str(bad))
     assert done.exit_code == 2
     assert f"{bad}:4: steps[0].promt: 'promt' is not known here; did you mean 'prompt'?" in done.stderr

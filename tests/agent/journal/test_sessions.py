@@ -133,6 +133,15 @@ def test_fork_at_any_entry_shares_what_came_before(journal: Journal) -> None:
         journal.fork("a", at=9)
 
 
+def test_a_fork_comes_before_what_it_was_made_of(journal: Journal) -> None:
+    for name in ("old", "a"):
+        ask(journal, name, "one<|eot_id|>", question="first")
+    journal.fork("a", name="b")
+    assert [info.name for info in journal.sessions()] == ["b", "a", "old"]
+    ask(journal, "a", "two<|eot_id|>", question="second")
+    assert [info.name for info in journal.sessions()] == ["a", "b", "old"]
+
+
 def test_undo_takes_back_a_turn_and_goes_on(journal: Journal) -> None:
     ask(journal, "a", "one<|eot_id|>", question="first")
     ask(journal, "a", "two<|eot_id|>", question="second")

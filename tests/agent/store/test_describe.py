@@ -38,6 +38,8 @@ def test_the_bundled_model() -> None:
     assert dict(told.special)["<|eot_id|>"] > 0
     text = "\n".join(told.lines())
     assert "usable         yes" in text
+    assert f", {told.parameters / 1e6:.3g} million parameters\n" in text
+    assert f", {told.size / 1e6:.2f} MB\n" in text
     assert "arriero.dialect" in text or told.dialect.reason in text
 
 

@@ -21,6 +21,7 @@ from arriero.agent.cancellation import CancellationToken
 from arriero.agent.tasks import Task, TaskError
 from arriero.agent.tasks.batch import BatchResult, Progress, run_batch
 from arriero.agent.tasks.records import Records
+from arriero.agent.tasks.report import write_html
 from arriero.agent.tasks.rows import read_rows
 
 TASK = Task.parse(
@@ -247,6 +248,23 @@ def test_the_report_shows_everything_and_runs_nothing(tmp_path: Path) -> None:
     failure = case.find("failure")
     assert failure is not None
     assert "does not contain zzz" in str(failure.get("message"))
+
+
+def test_a_report_of_many_rows_has_several_pages(rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    batch(rows, out)
+    (out / "report-9.html").touch()  # of an earlier, longer one
+    records = Records(out)
+    write_html(TASK, records, list(records.done().values()), 0, page_rows=4)
+    pages = [out / name for name in ("report.html", "report-2.html", "report-3.html")]
+    assert sorted(out.glob("report*.html")) == sorted(pages)
+    texts = [page.read_text() for page in pages]
+    assert [text.count('<details class="row"') for text in texts] == [4, 4, 2]
+    assert all("9 ok" in re.sub(r"<[^>]+>", "", text) for text in texts)
+    (failed,) = re.findall(r'<details class="row" data-status="failed" id="(\w+)"', texts[2])
+    assert f'href="report-3.html#{failed}"' in texts[0]
+    linked = set(re.findall(r'href="([^"#]+)', "".join(texts)))
+    assert linked == {page.name for page in pages}
 
 
 def test_a_browser_shows_the_report_without_a_server_or_complaints(rows: Path, tmp_path: Path) -> None:
