@@ -63,6 +63,11 @@ ATTACKS: dict[str, tuple[str, str]] = {
         "import os\np = os.fork()\np and os.waitpid(p, 0)\np or os._exit(0)\nprint('one')",
         "one",
     ),
+    "capabilities that wait to be inherited": (
+        "sets = [l.split() for l in open('/proc/self/status') if l.startswith('Cap')]\n"
+        "print({int(held, 16) for name, held in sets if name != 'CapBnd:'})",
+        "{0}",
+    ),
     "devices": (
         "import os\nmade = 0\nfor mode in (0o20666, 0o60666):\n"
         "    try: os.mknod('dev', mode, os.makedev(1, 1)); made += 1\n    except OSError: pass\nprint(made)",
