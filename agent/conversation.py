@@ -43,8 +43,9 @@ class Conversation:
     people. ``evaluated`` counts the tokens at the head of the transcript that the model has read or written; those
     behind it are new to it. ``open`` says that the last answer has not been ended. ``id`` is what tools keep its
     state under. ``pending`` are calls of the last message that wait to be gone on with; ``unasked`` is a prompt
-    that a killed run did not get to; ``busy`` says that a run is in it now; ``turns`` marks where each turn began,
-    ``places`` where messages were added, so that as little as possible is rendered again when one of them changes.
+    that a run which was killed or cancelled did not get to, because its screens had not answered; ``busy`` says
+    that a run is in it now; ``turns`` marks where each turn began, ``places`` where messages were added, so that as
+    little as possible is rendered again when one of them changes.
     """
 
     dialect: Dialect
@@ -262,6 +263,7 @@ class Conversation:
         """Forget everything that was said; instructions and tools stay."""
         while self.undo():
             pass
+        self.unasked = None
 
     def _extended(self, messages: Sequence[Message], *, answer: bool) -> list[Segment]:
         return self.dialect.follow(messages, self._opening, answer=answer)

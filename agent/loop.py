@@ -106,19 +106,28 @@ async def _admit(run: Run, message: Message) -> AsyncGenerator[ev.Event, None]:
         conversation.append(pending.closing(), run.model)
         run.recorder.keep("results", 0)
     conversation.begin_turn(message, run.model)
-    outcome = await run.screening.admit(message, run.model)
-    for event in run.checked(outcome):
-        yield event
-    if outcome.action == "allow":
+    try:
+        outcome = await run.screening.admit(message, run.model)
+    except BaseException:
+        # Nobody has let it pass; a run that goes on has it screened first.
+        conversation.undo()
+        conversation.unasked = message.content
+        raise
+    checks = run.checked(outcome)
+    passed = outcome.action in ("allow", "replace")
+    # Before anything is told of it: whoever hears may leave, and the conversation may go on.
+    if outcome.action != "allow":
+        conversation.undo()
+    if outcome.action == "replace":
+        conversation.begin_turn(message.model_copy(update={"content": outcome.text}), run.model)
+    if passed:
         run.recorder.keep("turn", 0)
-        return
-    conversation.undo()
-    if outcome.action != "replace":
+    for event in checks:
+        yield event
+    if not passed:
         run.output = run.screening.text("input")
         yield run.event(ev.TextDelta, text=run.output)
         raise Ended("blocked", why(outcome))
-    conversation.begin_turn(message.model_copy(update={"content": outcome.text}), run.model)
-    run.recorder.keep("turn", 0)
 
 
 def _tell(run: Run, error: str, reason: str) -> ev.ModelRetried:

@@ -110,10 +110,7 @@ class Screening:
         earlier = tuple(self.conversation.messages)
         given = [_call_input(call, tools.get(call.name), earlier) for call in calls]
         outcomes = await self.cancel.guard(_all(self.pipeline, given))
-        return [
-            outcome._replace(action="block") if outcome.action == "replace" else outcome
-            for outcome in outcomes
-        ]
+        return [outcome._replace(action="block") if outcome.replaced else outcome for outcome in outcomes]
 
     async def result(self, call: ToolCall, result: ToolResult) -> tuple[ToolResult, Outcome]:
         """Screen what came of a call; the result is the one that the model may read."""
@@ -189,7 +186,7 @@ class Screening:
     async def _ask(self, given: ScreenInput) -> Outcome:
         outcome = await self.cancel.guard(self.pipeline.check(given))
         if outcome.action == "ask" and await self._allowed(given, outcome):
-            return outcome._replace(action="allow")
+            return outcome._replace(action="replace" if outcome.replaced else "allow")
         return outcome
 
     async def _allowed(self, given: ScreenInput, outcome: Outcome) -> bool:

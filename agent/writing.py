@@ -1,6 +1,6 @@
 """Writing one message: the model's tokens, what they mean, and what the output screens let be shown of it."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 
 from arriero.prompts.parser import ArgumentsDelta, TextDelta
 from arriero.safety.stream import ScreenedText
@@ -35,35 +35,35 @@ class Writing:
         answer = self._answer = run.screening.answer()
         shows_calls = run.screening.shows_calls
         stopped: RunCancelled | None = None
+        rest: list[ev.Event] = []
         try:
-            async with Sample(run, step, last=self._last) as sample:
-                while step.end != "cancelled" and (events := await sample.next()) is not None:
-                    for found in events:
-                        if isinstance(found, TextDelta):
-                            if answer is None:
-                                yield run.event(ev.TextDelta, text=found.text)
-                                continue
-                            for event in self._shown(await answer.feed(found.text), answer):
-                                yield event
-                            if answer.stopped:
-                                step.end = "cancelled"
-                                break
-                        elif isinstance(found, ArgumentsDelta):
-                            if shows_calls:
-                                yield run.event(ev.ToolCallDelta, index=found.index, text=found.text)
-                            else:
-                                step.unshown.append(found)
-            if answer:
-                for event in self._shown(await run.cancel.guard(answer.finish()), answer):
-                    yield event
-        except RunCancelled as stop:
-            stopped = stop
-            if answer:
-                for event in self._shown(await answer.cut(), answer):
-                    yield event
+            try:
+                async with Sample(run, step, last=self._last) as sample:
+                    while step.end != "cancelled" and (events := await sample.next()) is not None:
+                        for found in events:
+                            if isinstance(found, TextDelta):
+                                if answer is None:
+                                    yield run.event(ev.TextDelta, text=found.text)
+                                    continue
+                                for event in self._shown(await answer.feed(found.text), answer):
+                                    yield event
+                                if answer.stopped:
+                                    step.end = "cancelled"
+                                    break
+                            elif isinstance(found, ArgumentsDelta):
+                                if shows_calls:
+                                    yield run.event(ev.ToolCallDelta, index=found.index, text=found.text)
+                                else:
+                                    step.unshown.append(found)
+                if answer:
+                    rest = self._shown(await run.cancel.guard(answer.finish()), answer)
+            except RunCancelled as stop:
+                stopped = stop
+                if answer:
+                    rest = self._shown(await self._cut(answer), answer)
         except BaseException:
-            if answer:
-                self._keep_shown(answer.shown)
+            if answer and answer.shown != step.text:
+                self._keep(answer.shown)
             raise
         finally:
             run.spending.wrote(step)
@@ -71,11 +71,15 @@ class Writing:
                 await answer.aclose()
             run.output = self._before + (answer.shown if answer else step.text)
             run.continues = step.end == "eom" and not step.calls and not step.malformed
-        yield run.event(ev.StepFinished, step=step.number, end=step.end, usage=usage_of(step))
+        rest.append(run.event(ev.StepFinished, step=step.number, end=step.end, usage=usage_of(step)))
         if answer:
-            for event in self._settled(answer):
-                yield event
+            # Before anything is told of it: whoever hears may leave, and the conversation may go on.
+            rest += self._settled(answer)
+        for event in rest:
+            yield event
         run.recorder.keep("step", step.number)
+        if answer and answer.stopped and not step.retry:
+            raise Ended("blocked", why(answer.stopped))
         if stopped:
             raise stopped
 
@@ -109,29 +113,33 @@ class Writing:
             events.append(run.event(ev.TextDelta, text=text))
         return events
 
-    def _settled(self, answer: ScreenedText) -> Iterator[ev.Event]:
-        """Leave in the conversation only what was shown; where that is not all, say so and end the run."""
+    async def _cut(self, answer: ScreenedText) -> str:
+        """What may still be shown of an answer that was cancelled."""
+        try:
+            return await answer.cut()
+        except RunCancelled:  # somebody would have to be asked
+            return ""
+
+    def _settled(self, answer: ScreenedText) -> list[ev.TextDelta]:
+        """Leave in the conversation only what was shown; where a screen stopped it, say so."""
         run, step, stop = self._run, self.step, answer.stopped
-        if stop and stop.action == "retry" and not answer.shown and run.screening.may_retry():
-            step.retry = why(stop)
-            return
-        if stop is None and answer.shown == step.text:
-            return
-        told = ""
+        told: list[ev.TextDelta] = []
         if stop:
-            told = run.screening.text("output")
-            told = f"\n\n{told}" if answer.shown else told
-            yield run.event(ev.TextDelta, text=told)
-            run.output += told
+            if stop.action == "retry" and not answer.shown and run.screening.may_retry():
+                step.retry = why(stop)
+            else:
+                text = run.screening.text("output")
+                text = f"\n\n{text}" if answer.shown else text
+                told.append(run.event(ev.TextDelta, text=text))
+                run.output += text
             step.calls.clear()
             step.malformed.clear()
-        self._keep_shown(answer.shown + told)
-        if stop:
-            raise Ended("blocked", why(stop))
+        if stop or answer.shown != step.text:
+            self._keep(answer.shown + "".join(event.text for event in told))
+        return told
 
-    def _keep_shown(self, text: str) -> None:
+    def _keep(self, text: str) -> None:
         """Write the message into the conversation as it was shown; the model's own tokens stay where that is all."""
-        if text != self.step.text:
-            self.step.text = text
-            self._run.conversation.rewind(self._begun)
-            self._run.conversation.append([self.step.message], self._run.model)
+        self.step.text = text
+        self._run.conversation.rewind(self._begun)
+        self._run.conversation.append([self.step.message], self._run.model)

@@ -35,8 +35,9 @@ class Outcome(NamedTuple):
     """What all screens of a place make of a text.
 
     ``action`` is the strictest, and ``reason`` says why, for people; ``screen`` is who said so. ``text`` is the text
-    that may pass: the given one, or what replaces it. ``hold`` is the most that a screen wants held back of an
-    unfinished answer. ``failed`` says that a screen could not judge and that the policy stops there.
+    that may pass, perhaps once somebody was asked: the given one, or what takes its place where it was ``replaced``.
+    ``hold`` is the most that a screen wants held back of an unfinished answer. ``failed`` says that a screen could
+    not judge and that the policy stops there.
     """
 
     action: Action
@@ -46,6 +47,7 @@ class Outcome(NamedTuple):
     reason: str = ""
     hold: int = 0
     failed: bool = False
+    replaced: bool = False
 
 
 Rules = Mapping[str, Rule]
@@ -129,7 +131,7 @@ class Pipeline:
         slow = self.parted(given.place)[1]
         if not slow or first.action == "block":
             return first
-        seen = given._replace(text=first.text) if first.action == "replace" else given
+        seen = given._replace(text=first.text) if first.replaced else given
         return joined(given, first, combined(seen, await self._ask_all(seen, slow)))
 
     async def check_at_once(self, given: ScreenInput) -> Outcome:
@@ -163,7 +165,11 @@ class Pipeline:
             if _cancelling():
                 raise
             return _failed(name, rule, given, "was cancelled", time.monotonic() - started)
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except (
+            BaseException
+        ) as error:  # a panic of Rust is no Exception, and SystemExit would end the event loop
             return _failed(name, rule, given, _words(error), time.monotonic() - started)
 
     async def _ask(self, name: str, rule: Rule, given: ScreenInput) -> Checked:
@@ -186,7 +192,11 @@ class Pipeline:
             if _cancelling():
                 raise
             return _failed(name, rule, given, "was cancelled", time.monotonic() - started)
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except (
+            BaseException
+        ) as error:  # a panic of Rust is no Exception, and SystemExit would end the event loop
             return _failed(name, rule, given, _words(error), time.monotonic() - started)
         finally:
             if task is not None and not task.done():
@@ -242,33 +252,39 @@ def as_screen(name: str, given: Screen | Check) -> Screen:
 
 
 def combined(given: ScreenInput, checks: list[Checked]) -> Outcome:
-    """The strictest of all answers. Replacements of several screens cannot be joined: the texts then are blocked."""
+    """The strictest of all answers. Replacements of several screens cannot be joined: the texts then are blocked.
+
+    Where somebody has to be asked, what passes if they agree is the replacement: they decide on what one screen
+    objects to, not on what another takes out.
+    """
     hold = max([check.verdict.hold for check in checks], default=0)
     if all(check.action == "allow" for check in checks):
         return Outcome("allow", given.text, tuple(checks), hold=hold)
     worst = max(checks, key=lambda check: (ACTIONS.index(check.action), check.failed))
-    text = given.text
     action = worst.action
     reason = worst.verdict.reason
     if action == "ask":  # whoever decides has to know all that is against it
         reasons = (check.verdict.reason for check in checks if check.action == "ask")
         reason = "; ".join(dict.fromkeys(filter(None, reasons)))
-    if action == "replace":
-        wanted = {check.verdict.replacement for check in checks if check.action == "replace"}
-        replacement = wanted.pop()
-        if wanted or replacement is None:
-            action, reason = "block", f"{reason} (no single replacement was given)".strip()
-        else:
-            text = replacement
-    return Outcome(action, text, tuple(checks), worst.screen, reason, hold, worst.failed)
+    text = None
+    wanted = {check.verdict.replacement for check in checks if check.action == "replace"}
+    if wanted and action in ("ask", "replace"):
+        text = wanted.pop()
+        if wanted or text is None:
+            text, action, reason = None, "block", f"{reason} (no single replacement was given)".strip()
+    replaced = text is not None
+    passes = given.text if text is None else text
+    return Outcome(action, passes, tuple(checks), worst.screen, reason, hold, worst.failed, replaced)
 
 
 def joined(given: ScreenInput, first: Outcome, then: Outcome) -> Outcome:
     """One outcome of two: of the screens that answer at once, and of those that have read what these let pass."""
     worst = max(first, then, key=lambda outcome: (ACTIONS.index(outcome.action), outcome.failed))
     both = first.action == then.action and worst.action in ("ask", "replace")
+    passes = worst.action in ("allow", "replace", "ask")
     return worst._replace(
-        text=then.text if worst.action in ("allow", "replace") else given.text,
+        text=then.text if passes else given.text,
+        replaced=passes and (first.replaced or then.replaced),
         checks=(*first.checks, *then.checks),
         reason="; ".join(filter(None, (first.reason, then.reason))) if both else worst.reason,
         hold=max(first.hold, then.hold),
@@ -278,8 +294,8 @@ def joined(given: ScreenInput, first: Outcome, then: Outcome) -> Outcome:
 async def _contained(screen: Screen, given: ScreenInput) -> Verdict:
     try:
         return await screen.check(given)
-    except (SystemExit, KeyboardInterrupt) as error:  # would end the event loop
-        raise RuntimeError(f"tried to end the program: {error!r}") from error
+    except (SystemExit, KeyboardInterrupt) as error:  # would end the event loop from this task
+        raise RuntimeError(_words(error)) from error
 
 
 def _judged(name: str, rule: Rule, given: ScreenInput, verdict: object, seconds: float) -> Checked:
@@ -354,6 +370,8 @@ def _words(error: BaseException) -> str:
         return f"cannot be used: {error}"
     if isinstance(error, ImportError):
         return f"cannot be used: a package is missing: {error}"
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return f"tried to end the program: {error!r}"
     return f"failed: {type(error).__name__}: {error}"
 
 

@@ -89,10 +89,10 @@ class ScreenedText:
             check for check in outcome.checks if final or check.action != "allow" or check.verdict.categories
         ]
         fresh = self._written[self._passed :]
-        if outcome.action == "replace":
-            fresh = outcome.text
-        elif not await self._allowed(outcome):
+        if not await self._allowed(outcome):
             return
+        if outcome.replaced:
+            fresh = outcome.text
         hold = 0 if final else min(outcome.hold, len(self._written) - self._passed)
         if hold and not fresh.endswith(self._written[-hold:]):
             reason = "a replacement changed text that was to be held"
@@ -135,17 +135,17 @@ class ScreenedText:
         outcome = await self._running
         self._running = None
         self.checks += outcome.checks
-        if outcome.action == "replace":
+        if not await self._allowed(outcome):
+            return
+        if outcome.replaced:
             rest = self._clean[self._reading :]
             self._clean = self._clean[: len(self.shown)] + outcome.text
             self._reading = len(self._clean)
             self._clean += rest
-        elif not await self._allowed(outcome):
-            return
         self._judged = max(len(self.shown), self._reading - outcome.hold)
 
     async def _allowed(self, outcome: Outcome) -> bool:
-        if outcome.action == "allow" or (outcome.action == "ask" and await self._ask(outcome)):
+        if outcome.action in ("allow", "replace") or (outcome.action == "ask" and await self._ask(outcome)):
             return True
         self.stopped = outcome
         return False

@@ -9,6 +9,7 @@ from datetime import date as Date
 from pathlib import Path
 from typing import Any
 
+from arriero.safety.base import ScreenInput
 from arriero.safety.pipeline import Pipeline
 from arriero.tools import Tool
 
@@ -17,6 +18,7 @@ from ..approval import ApprovalRules, Decision
 from ..backends import Model, Sampling
 from ..cancellation import CancellationToken
 from ..conversation import Conversation
+from ..endings import Ended, ending
 from ..events import (
     Event,
     GuardrailChecked,
@@ -29,6 +31,7 @@ from ..events import (
     Usage,
 )
 from ..limits import Limits
+from ..screening import why
 from ..timeline import Timeline
 from .answering import answering
 from .answers import read_output
@@ -145,6 +148,7 @@ class TaskRun:
         self._budget = _Budget(spec.limits, None if limit is None else time.monotonic() + limit)
         self._done: dict[str, StepResult] = {}
         self._conversation: Conversation | None = None
+        self._instructions: str | None = None
         self._known_as = {name: tool.name for name, tool in setting.tools.items()}
 
     async def events(self) -> AsyncGenerator[Event | TaskEvent, None]:
@@ -203,6 +207,13 @@ class TaskRun:
         except TaskError as error:
             yield StepEnded(result=result.model_copy(update={"error": str(error)}))
             return
+        try:
+            await self._instruct()
+        except Exception as fault:
+            reason, words = ending(fault, self.spec.name)
+            update = {"status": _STATUS[reason], "error": words or "the task was stopped"}
+            yield StepEnded(result=result.model_copy(update=update))
+            return
         most = step.retry.attempts if step.retry else 1
         while len(attempts) < most:
             yield StepBegan(step=step.id, attempt=len(attempts) + 1, prompt=prompt)
@@ -239,6 +250,19 @@ class TaskRun:
         text = render(step.prompt, self._names())
         return text if step.output is None else f"{text}{_SCHEMA}{json.dumps(step.output)}"
 
+    async def _instruct(self) -> None:
+        """Write the instructions. Where inputs stand in them, screens read them first, as they read a question."""
+        template = self.spec.instructions
+        if template is None or self._instructions is not None:
+            return
+        text, guards = render(template, self._names()), self.setting.guards
+        if text != template and "input" in guards.places:
+            outcome = await self.setting.cancel.guard(guards.check(ScreenInput("input", text)))
+            if outcome.action not in ("allow", "replace"):
+                raise Ended("blocked", why(outcome))
+            text = outcome.text
+        self._instructions = text
+
     def _agent(self, step: Step, attempt: int) -> Agent | None:
         limits = self._budget.left()
         if limits is None:
@@ -248,12 +272,9 @@ class TaskRun:
             sampling = replace(sampling, seed=sampling.seed + attempt)
         offered = self.spec.tools if step.tools is None else step.tools
         rules = {self._known_as.get(name, name): _DECISIONS[how] for name, how in self.spec.approve.items()}
-        instructions = self.spec.instructions
         return Agent(
             answering(setting.model, step.output),
-            instructions=DEFAULT_INSTRUCTIONS
-            if instructions is None
-            else render(instructions, self._names()),
+            instructions=DEFAULT_INSTRUCTIONS if self._instructions is None else self._instructions,
             tools=[setting.tools[name] for name in offered],
             limits=limits,
             sampling=sampling,

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Final
 
 # The prefixes are those that the services document for secret scanning; a key is found where it is complete.
-_KEY: Final = re.compile(
-    r"(?<![A-Za-z0-9_])(?:"
+_FORMS: Final = (
+    r"(?:"
     r"(?:AKIA|ASIA)[A-Z2-7]{16}"  # AWS access key ids
     r"|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,}"
     r"|glpat-[A-Za-z0-9_-]{20,}"
@@ -23,8 +23,14 @@ _KEY: Final = re.compile(
     r"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}"  # JSON web tokens
     r")(?![A-Za-z0-9_])"
 )
+_KEY: Final = re.compile(r"(?<![A-Za-z0-9_])" + _FORMS)
+# In JSON, in code and in addresses, the letter before a key may be the end of an escaped space or line.
+_KEY_BEHIND_ESCAPE: Final = re.compile(
+    r"(?:(?<![A-Za-z0-9_])|(?<=\\[abefnrtv0])|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"
+    + _FORMS
+)
 _NAMED: Final = re.compile(
-    r"aws_?secret_?(?:access_?)?key[\"']?\s{0,8}[:=]\s{0,8}[\"']?(?P<value>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
+    r"aws_?secret_?(?:access_?)?key\\{0,3}[\"']?\s{0,8}[:=]\s{0,8}\\{0,3}[\"']?(?P<value>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
     re.IGNORECASE,
 )
 _USERINFO: Final = re.compile(
@@ -48,7 +54,8 @@ _PLACE: Final = re.compile(r"[/~.\\]|[A-Za-z]:\\|[a-z][a-z0-9+.-]*://|.*\.[A-Za-
 
 def keys(text: str, start: int = 0, *, known: re.Pattern[str] | None = None) -> list[tuple[int, int]]:
     """Where keys are, from ``start`` on; ``known`` finds further ones (see ``known_values``)."""
-    found = [match.span() for match in _KEY.finditer(text, start)] if len(text) - start >= _SHORTEST else []
+    form = _KEY_BEHIND_ESCAPE if "\\" in text or "%" in text else _KEY
+    found = [match.span() for match in form.finditer(text, start)] if len(text) - start >= _SHORTEST else []
     behind = max(0, start - _LOOK_BACK)
     for pattern, mark in ((_NAMED, "ecret"), (_USERINFO, "://")):
         if mark in text or mark.upper() in text:

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -99,6 +99,10 @@ class PatternScreen:
         hold = len(text) - end
         before = given.text[max(0, base - LOOK_BACK) : base] if base else ""
         found = self._find(text[:end] if hold else text, start, before, given)
+        if given.place == "tool_call" and "\\" in text:
+            # JSON escapes quotes and ends of lines, which hides the values of secrets and what an address stands in.
+            for kind, spans in self._find("\n".join(_lines(given.arguments)), 0, "", given).items():
+                found[kind] = max(spans, found.get(kind, []), key=len)
         limit = self._max_chars[given.place]
         if len(given.text) > limit:
             reason = f"the text has {len(given.text)} characters, and {limit} are allowed here"
@@ -161,6 +165,18 @@ class _Reading:
 
 def _was_there(address: str, *, given: ScreenInput) -> bool:
     return any(span.origin != "model" and address in span.text for span in given.spans)
+
+
+def _lines(value: Any, name: str = "") -> Iterator[str]:
+    """Arguments of a call as they are, one in a line, with the name that it has."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _lines(one, str(key))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _lines(one, name)
+    else:
+        yield f"{name}: {value}" if name else str(value)
 
 
 def _bounds(given: object) -> Mapping[Place, int]:

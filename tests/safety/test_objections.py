@@ -1,4 +1,4 @@
-"""A screen asks about a call: a person decides that, and nothing that was said about calls in general."""
+"""A screen asks: a person decides that, and nothing that was said about calls in general."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +8,11 @@ import pytest
 from arriero.agent.approval import ApprovalRules, Decision
 from arriero.agent.backends import ScriptedModel
 from arriero.agent.events import ApprovalRequested
-from arriero.safety.base import Check
+from arriero.safety.base import ALLOW, Check, Place, ScreenInput, Verdict
+from arriero.safety.policy import Policy
 from arriero.tools import tool
 
-from .loop import CALL, Sender, flagging, policy, run
+from .loop import CALL, Sender, flagging, policy, run, shown
 
 OBJECTS: Check = flagging("hello", "ask")
 QUESTION = {
@@ -98,3 +99,60 @@ def test_a_screen_of_code_shows_the_code_that_it_objects_to() -> None:
     model = ScriptedModel(["<|python_tag|>print('hello')<|eom_id|>", "Done.<|eot_id|>"])
     run(model, policy(OBJECTS, "code"), tools=[interpreter], approve=approve)
     assert [(name, subject["text"]) for name, subject in asked] == [("screen:code", "print('hello')")]
+
+
+@pytest.mark.parametrize("place", ["input", "tool_result", "output"])
+def test_what_one_screen_takes_out_stays_out_where_another_has_somebody_asked(place: Place) -> None:
+    class Cleaning:
+        name, instant = "cleaner", True
+
+        async def check(self, given: ScreenInput) -> Verdict:
+            new = given.text[given.passed :]
+            if "hello" not in new:
+                return ALLOW
+            return Verdict("replace", replacement=new.replace("hello", "good day"))
+
+    asked: list[str] = []
+
+    def approve(name: str, arguments: dict[str, Any]) -> bool:
+        asked.append(arguments["text"])
+        return True
+
+    class AskingAtOnce:
+        name, instant = "asker", True
+
+        async def check(self, given: ScreenInput) -> Verdict:
+            return Verdict("ask", reason="may it?") if given.text else ALLOW
+
+    async def ask(given: ScreenInput) -> Verdict:
+        return Verdict("ask", reason="may it?")
+
+    for asker in (ask, AskingAtOnce()):
+        model = ScriptedModel([CALL, "hello<|eot_id|>"] if place == "tool_result" else ["hello<|eot_id|>"])
+        sender = Sender("hello")
+        guards = Policy.model_validate(
+            {"screens": {"cleaner": Cleaning(), "asker": asker}, place: ["cleaner", "asker"]}
+        )
+        result, events = run(model, guards, tools=[sender.tool], approve=approve)
+        assert result.stop_reason == "final"
+        kept = {"input": "user", "tool_result": "ipython", "output": "assistant"}[place]
+        assert [m.content for m in result.messages if m.role == kept][-1] == "good day"
+        if place == "output":
+            assert shown(events) == "good day"
+        assert asked.pop() == "good day"
+
+
+def test_a_call_of_which_something_would_be_replaced_is_not_asked_about() -> None:
+    sender = Sender()
+    guards = Policy.model_validate(
+        {
+            "screens": {
+                "cleaner": lambda given: Verdict("replace", replacement="{}"),
+                "asker": lambda given: Verdict("ask", reason="may it?"),
+            },
+            "tool_call": ["cleaner", "asker"],
+        }
+    )
+    model = ScriptedModel([CALL, "Done.<|eot_id|>"])
+    result, _ = run(model, guards, tools=[sender.tool], approve=lambda name, arguments: True)
+    assert (result.stop_reason, sender.sent) == ("final", [])

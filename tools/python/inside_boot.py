@@ -95,7 +95,7 @@ def _raise_outer_walls(config: Mapping[str, Any]) -> None:
         inside_walls.drop_to(config["uid"])
     elif os.getuid() == 0:
         inside_walls.drop_bounding_set()
-        inside_walls.drop_capabilities()
+    inside_walls.drop_capabilities()
     if config["namespaces"] and os.getpid() != 1:
         inside_walls.die_with(os.getppid())  # the change of uid cleared what the launcher had set
     inside_walls.adopt_orphans()

@@ -73,7 +73,7 @@ def drop_bounding_set() -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability of this process; does nothing where it has none."""
+    """Give up every capability of this process, those it would hand on too; does nothing where it has none."""
     if not capabilities():
         return
     header = ctypes.create_string_buffer(struct.pack("<Ii", _CAPABILITY_VERSION_3, 0))
@@ -82,12 +82,12 @@ def drop_capabilities() -> None:
 
 
 def capabilities() -> int:
-    """The effective capabilities of this process, as a bit mask."""
+    """The capabilities that this process has, may take, or hands on, as a bit mask."""
     header = ctypes.create_string_buffer(struct.pack("<Ii", _CAPABILITY_VERSION_3, 0))
     sets = ctypes.create_string_buffer(24)
     _check(_libc.syscall(_NR_CAPGET, header, sets), "capget")
-    words = struct.unpack("<6I", sets.raw[:24])
-    return int(words[0] | words[3] << 32)
+    low, high = struct.unpack("<3I", sets.raw[:12]), struct.unpack("<3I", sets.raw[12:24])
+    return int(low[0] | low[1] | low[2] | (high[0] | high[1] | high[2]) << 32)
 
 
 def die_with(parent: int) -> None:

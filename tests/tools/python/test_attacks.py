@@ -63,10 +63,24 @@ ATTACKS: dict[str, tuple[str, str]] = {
         "import os\np = os.fork()\np and os.waitpid(p, 0)\np or os._exit(0)\nprint('one')",
         "one",
     ),
+    "capabilities that wait to be inherited": (
+        "sets = [l.split() for l in open('/proc/self/status') if l.startswith('Cap')]\n"
+        "print({int(held, 16) for name, held in sets if name != 'CapBnd:'})",
+        "{0}",
+    ),
     "devices": (
         "import os\nmade = 0\nfor mode in (0o20666, 0o60666):\n"
         "    try: os.mknod('dev', mode, os.makedev(1, 1)); made += 1\n    except OSError: pass\nprint(made)",
         "0",
+    ),
+}  # fmt: skip
+WITHOUT_NAMESPACES: dict[str, tuple[str, str]] = {
+    "sockets and addresses of the host": (
+        "import os\nseen = []\n"
+        "for place in ('net', 'self/net', 'thread-self/net', f'self/task/{os.getpid()}/net', '1/net'):\n"
+        "    for name in ('unix', 'tcp', 'tcp6', 'udp', 'dev', 'arp', 'route'):\n"
+        "        try: seen.append(open(f'/proc/{place}/{name}').read())\n        except OSError: pass\nprint(seen)",
+        "[]",
     ),
 }  # fmt: skip
 WITH_NAMESPACES: dict[str, tuple[str, str]] = {
@@ -91,6 +105,13 @@ def answers(kernel: Kernel, attack: tuple[str, str]) -> None:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_wall_answers(kernel: Kernel, name: str) -> None:
     answers(kernel, ATTACKS[name])
+
+
+@pytest.mark.parametrize("name", WITHOUT_NAMESPACES)
+def test_the_wall_without_namespaces_answers(kernel: Kernel, name: str) -> None:
+    if kernel.level == "bubblewrap":
+        pytest.skip("has a network of its own, of which this tells")
+    answers(kernel, WITHOUT_NAMESPACES[name])
 
 
 @pytest.mark.parametrize("name", WITH_NAMESPACES)
