@@ -86,7 +86,7 @@ class Service:
     """What serving needs to know beside the call.
 
     ``decisions`` are a person's, by call id. ``unknown`` names calls that an earlier run began and of which
-    nobody knows whether they took effect.
+    nobody knows whether they took effect. ``told`` is what those who decided had been told of the call.
     """
 
     tools: Mapping[str, Tool]
@@ -99,6 +99,7 @@ class Service:
     budget: Budget | None = None
     decisions: Mapping[str, Decided] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
+    told: str = ""
 
 
 class ServedCall:
@@ -272,7 +273,9 @@ async def _decision(call: ToolCall, service: Service, needed: _Needed, *, unknow
     if isinstance(approve, ApprovalRules) and approve.decide(call.name, call.arguments) == "deny":
         return False
     if call.id in service.decisions:
-        return _plain(service.decisions[call.id], call)
+        decided = _plain(service.decisions[call.id], call)
+        untold = needed.objection is not None and needed.objection.reason not in service.told
+        return None if untold and decided is True else decided
     if approve is None or unknown:
         # Whoever lets such calls run in general has not said that this one may happen twice.
         return None

@@ -29,11 +29,12 @@ class Mark:
 class Pending(BaseModel):
     """The calls of a conversation's last message while not all of them are settled.
 
-    ``answers`` holds what finished calls said, by call id. ``fates`` says of each other call whether it never
-    began (``unrun``), waits for approval and was not run (``undecided``), or had begun and nobody knows
-    whether it took effect (``unknown``). ``run_id`` and ``step`` say which message asked for them. ``mark`` is
-    where their answers begin in the conversation. Of the calls in ``edited`` a person has changed the arguments:
-    ``calls`` has them as they are now.
+    ``answers`` holds what finished calls said, by call id. ``fates`` says of each other call whether it never began
+    (``unrun``), waits for approval and was not run (``undecided``), or had begun and nobody knows whether it took
+    effect (``unknown``). ``run_id`` and ``step`` say which message asked for them. ``mark`` is where their answers
+    begin in the conversation. Of the calls in ``edited`` a person has changed the arguments: ``calls`` has them as
+    they are now. ``told`` is what was said of the call that waits for approval: a decision answers what a screen
+    objects to only if it was told of that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +46,7 @@ class Pending(BaseModel):
     answers: dict[str, Message] = {}
     fates: dict[str, Fate] = {}
     edited: tuple[str, ...] = ()
+    told: str = ""
 
     @property
     def open_calls(self) -> tuple[ToolCall, ...]:
@@ -85,6 +87,7 @@ def waiting_at(
     mark: Mark,
     earlier: Pending | None,
     edited: Iterable[str] = (),
+    told: str = "",
 ) -> Pending:
     """What waits when nobody has decided about the call ``waiting``: it, and those behind it."""
     done = set(earlier.answers if earlier else ()) | {call.id for call in calls[: calls.index(waiting)]}
@@ -100,4 +103,5 @@ def waiting_at(
         answers={call_id: answer for call_id, answer in answers.items() if call_id in done},
         fates=fates,
         edited=tuple(edited),
+        told=told,
     )

@@ -180,6 +180,7 @@ class Serving:
             run.conversation.mark(),
             self._pending,
             self._edited,
+            served.result.content,
         )
         return run.event(
             ev.ApprovalRequested,
@@ -193,4 +194,4 @@ class Serving:
 def _resumed(service: Service, run: Run, pending: Pending) -> Service:
     """The service of calls that an earlier run has left: some are decided now, of some nobody knows anything."""
     unknown = frozenset(call_id for call_id, fate in pending.fates.items() if fate == "unknown")
-    return replace(service, decisions=run.decisions, unknown=unknown)
+    return replace(service, decisions=run.decisions, unknown=unknown, told=pending.told)

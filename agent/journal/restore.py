@@ -135,6 +135,7 @@ def _pending(
 ) -> Pending | None:
     last, mark = entries[-1], conversation.mark()
     waits = last.kind == "results" and _awaits_approval(db, last.run_id)
+    told = _error(db, last.run_id) if waits else ""
     if waits or last.kind == "rewound":
         mark = before if waits else mark
         last = next((entry for entry in reversed(entries) if entry.kind == "step"), last)
@@ -165,7 +166,13 @@ def _pending(
         answers=answers,
         fates=fates,
         edited=tuple(edited),
+        told=told,
     )
+
+
+def _error(db: sqlite3.Connection, run_id: str) -> str:
+    row = db.execute("SELECT error FROM run WHERE id=?", (run_id,)).fetchone()
+    return str(row[0] or "")
 
 
 def _awaits_approval(db: sqlite3.Connection, run_id: str) -> bool:

@@ -293,6 +293,23 @@ def test_an_edit_that_a_screen_asks_about_waits_as_it_has_become(kept: str, tmp_
     ]
 
 
+@pytest.mark.parametrize("kept", ["dumped", "in a journal"])
+def test_a_decision_does_not_answer_what_nobody_was_told_of(kept: str, tmp_path: Path) -> None:
+    """The call was to be approved; only when the run goes on does a screen object to it."""
+    dumped, journal = undecided(tmp_path if journal_wanted(kept) else None)
+    policy = Policy().with_screen("late", lambda given: Verdict("ask", reason="a new reason"), "tool_call")
+    stops = []
+    for decisions in ({"call-1-1": True}, {"call-1-1": True}):
+        model = ScriptedModel([END])
+        session = Session("s", journal=Journal(tmp_path / "journal.db")) if journal else None
+        with Agent(model, tools=[pay], session=session, guards=policy) as agent:
+            conversation = session.open(agent) if session else Conversation.load(dumped, model)
+            result = agent.run_sync(conversation=conversation, decisions=decisions)
+            dumped = conversation.dump()
+        stops.append((result.stop_reason, list(paid)))
+    assert stops == [("approval", []), ("final", [7])]
+
+
 def test_a_question_instead_of_a_decision_says_what_was_changed() -> None:
     policy = Policy().with_screen("large", lambda given: large(given, "ask"), "tool_call")
     answers: Mapping[str, Answer] = {"pay": Edited({"sum": 50})}
