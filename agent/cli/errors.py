@@ -34,7 +34,7 @@ def command_for(error: ArrieroError) -> str:
     from .exits import NotReady
 
     said = str(error)
-    if "; " in said or "did you mean" in said or "arriero " in said:
+    if any(words in said for words in ("; ", "did you mean", "arriero ", "No such file")):
         return ""  # it says itself what to do
     examined = (NotReady, ModelError, JournalError, ScreenError, SandboxBroken, SandboxUnavailable)
     return "arriero doctor" if isinstance(error, examined) else ""

@@ -39,9 +39,15 @@ _BY_REASON: Final[dict[StopReason, Exit]] = {
 
 
 def error_code(error: ArrieroError) -> Exit:
-    """The exit code for an error that ended a command: NOT_READY where something is missing, else FAILED."""
+    """The exit code for an error that ended a command: USAGE for a file that was named and cannot be taken, NOT_READY
+    where the command lacks something else, FAILED for the rest.
+    """
     from arriero.agent.backends import ModelError
 
+    from .attachments import AttachmentError
+
+    if isinstance(error, AttachmentError):
+        return Exit.USAGE
     return Exit.NOT_READY if isinstance(error, (NotReady, ModelError)) else Exit.FAILED
 
 

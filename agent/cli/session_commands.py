@@ -113,6 +113,7 @@ def undo(session: str) -> None:
             lock.release()
     if not done:
         fail("there is nothing to take back")
+    click.echo("took back the last question and its answer", err=True)
 
 
 @sessions.command(context_settings=CONTEXT)

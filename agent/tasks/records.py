@@ -127,7 +127,8 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     """Put a file in its place only once all of it is on the disk. Raises TaskError."""
     beside = path.with_name(f"{path.name}.new")
     try:
-        with beside.open("wb") as file:
+        # Like the results: what is in it is the user's alone.
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())

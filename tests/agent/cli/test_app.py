@@ -86,6 +86,7 @@ def test_the_fence_is_longer_than_any_in_the_text(question: str, text: str, expe
         (["-c", "--session", "x", "hi"], "exclude each other"),
         (["run", str(EXAMPLES / "product.yaml"), "-i", "frist=1"], "did you mean 'first'?"),
         (["chat"], "a conversation needs a terminal"),
+        (["-m", "bundled", "-f", "nowhere.txt", "hi"], "there is no file nowhere.txt"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_with_a_hint(arguments: list[str], said: str) -> None:

@@ -28,6 +28,7 @@ def nothing_logged() -> None:
         (NotReady("it is not here; get it with: arriero models pull x"), ""),
         (NotReady("nothing is kept; leave --no-journal out"), ""),
         (ModelError("no model is called lama; did you mean llama?"), ""),
+        (NotReady("servers.json: No such file or directory"), ""),
         (ArrieroError("two tools of one name"), ""),
     ],
 )

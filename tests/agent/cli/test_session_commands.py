@@ -58,7 +58,7 @@ def test_fork_rename_undo_rm(run: Run) -> None:
     assert run("sessions", "fork", "trip", "--at", "2", "--name", "other").stdout == "other\n"
     assert "Bergen" not in run("sessions", "show", "other").stdout
     assert run("sessions", "rename", "other", "third").exit_code == 0
-    assert run("sessions", "undo", "third").exit_code == 0
+    assert run("sessions", "undo", "third").stderr == "took back the last question and its answer\n"
     undone = run("sessions", "undo", "third")
     assert (undone.exit_code, undone.stderr) == (1, "error: there is nothing to take back\n")
     assert run("sessions", "rm", "trip", stdin="n\n").exit_code == 0

@@ -63,6 +63,10 @@ def test_every_row_has_its_line_and_the_reports_say_so(rows: Path, tmp_path: Pat
     assert seen[-1] == (10, 1)
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["task"], manifest["digest"], manifest["rows"]) == ("t", TASK.digest, 10)
+    kept = [file for file in out.rglob("*") if file.is_file()]
+    assert {file.name: oct(file.stat().st_mode & 0o777) for file in kept} == {
+        file.name: "0o600" for file in kept
+    }
     suite = ElementTree.fromstring((out / "junit.xml").read_text())
     assert (suite.get("tests"), suite.get("failures")) == ("10", "1")
     assert "9 ok" in re.sub(r"<[^>]+>", "", (out / "report.html").read_text())
