@@ -41,7 +41,7 @@ class JournalRecorder(Recorder):
 
     What is waited for: the beginning and the end of the run (its end reaches the disk, fsync), the intents of
     calls with effect ``once`` (reach the disk before the call starts), and their results. Everything else is
-    committed within about 60 ms; losing it costs a step or a call that may be repeated, never an effect.
+    committed within about 150 ms; losing it costs a step or a call that may be repeated, never an effect.
     """
 
     def __init__(self, writer: Writer, conversation: Conversation, run_id: str, model: Model) -> None:

@@ -14,8 +14,10 @@ from .schema import connect, explained
 
 Job = Callable[[sqlite3.Connection], Any]
 
-_LINGER: Final = 0.03
-"""Seconds that jobs wait for others to share their commit when nobody waits for them."""
+_LINGER: Final = 0.1
+"""Seconds that jobs wait for others to share their commit when nobody waits for them: a commit costs far more
+than the rows of a step, and a step of a model that computes takes longer than this.
+"""
 
 _IDLE: Final = 5.0
 """Seconds without a job after which the thread ends; the next job starts another."""
@@ -32,7 +34,7 @@ class Writer:
     """Writes to one journal; safe to use from any thread.
 
     A committed job survives the end of the process, however it comes; a ``durable`` one survives the end of
-    the machine too (fsync). Jobs that nobody waits for are committed within about 40 ms. ``faults`` counts
+    the machine too (fsync). Jobs that nobody waits for are committed within about 120 ms. ``faults`` counts
     batches that could not be written: what was in them is lost, and whoever keeps a conversation writes it
     whole again.
     """
