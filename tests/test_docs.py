@@ -63,6 +63,24 @@ def test_examples_run(code: str, expected: str | None, tmp_path: Path) -> None:
     assert expected is None or done.stdout == expected
 
 
+def test_the_commands_of_the_quickstart_run_and_print_what_it_says(tmp_path: Path) -> None:
+    if Sandbox.probe().level is None:
+        pytest.skip("no level of the sandbox works here")
+    page = (ROOT / "docs" / "quickstart.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```\n(?:\n^```text\n(.*?)^```\n)?", page, re.MULTILINE | re.DOTALL)
+    (first, _), (second, _), *rest = blocks
+    assert first == "make demo\n"
+    assert second.startswith("export PATH=")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    here = {**os.environ, "PATH": path, "HOME": str(tmp_path), "ARRIERO_HOME": str(tmp_path / "home")}
+    for commands, expected in rest:
+        shell = ["bash", "-e", "-o", "pipefail", "-c", commands]
+        done = subprocess.run(shell, cwd=tmp_path, env=here, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, f"{commands}{done.stderr}"
+        assert not expected or done.stdout == expected, commands
+    assert sum(bool(expected) for _, expected in rest) >= 4
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
