@@ -167,9 +167,8 @@ class Pipeline:
             return _failed(name, rule, given, "was cancelled", time.monotonic() - started)
         except GeneratorExit:
             raise
-        except (
-            BaseException
-        ) as error:  # a panic of Rust is no Exception, and SystemExit would end the event loop
+        # A panic of Rust is no Exception, and SystemExit would end the event loop.
+        except BaseException as error:
             return _failed(name, rule, given, _words(error), time.monotonic() - started)
 
     async def _ask(self, name: str, rule: Rule, given: ScreenInput) -> Checked:
@@ -194,9 +193,8 @@ class Pipeline:
             return _failed(name, rule, given, "was cancelled", time.monotonic() - started)
         except GeneratorExit:
             raise
-        except (
-            BaseException
-        ) as error:  # a panic of Rust is no Exception, and SystemExit would end the event loop
+        # A panic of Rust is no Exception, and SystemExit would end the event loop.
+        except BaseException as error:
             return _failed(name, rule, given, _words(error), time.monotonic() - started)
         finally:
             if task is not None and not task.done():

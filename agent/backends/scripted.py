@@ -191,7 +191,9 @@ class ScriptedModel(FunctionModel):
         self.used = 0
 
     async def _answer(self) -> str:
-        return self._next()
+        return (
+            self._next()
+        )  # whatever the prompt says: putting a long one together would cost more than the answer
 
     def _next(self, prompt: str = "") -> str:
         if self.used >= len(self.answers):

@@ -45,29 +45,30 @@ class Runner:
 
     def call(self, work: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:
         """The result of a coroutine; Ctrl-C cancels it. Raises TimeoutError after ``timeout`` seconds."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return _wait(future, timeout)
-        except BaseException:
-            future.cancel()
-            raise
+        return self._awaited(work, timeout)
 
     def attend(self, work: Coroutine[Any, Any, T], on_tick: Callable[[], None]) -> T:
         """The result of a coroutine that somebody waits for: ``watch`` watches the keyboard, ``on_tick`` shows what
         goes on. Ctrl-C cancels it.
         """
+        with self.watch() as pressed:
+
+            def tick() -> None:
+                if pressed():
+                    raise KeyboardInterrupt
+                on_tick()
+
+            return self._awaited(work, None, tick)
+
+    def _awaited(
+        self,
+        work: Coroutine[Any, Any, T],
+        timeout: float | None,
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            with self.watch() as pressed:
-                while True:
-                    try:
-                        return future.result(TICK)
-                    except TimeoutError:
-                        if future.done():
-                            raise
-                    if pressed():
-                        raise KeyboardInterrupt
-                    on_tick()
+            return _wait(future, timeout, on_tick)
         except BaseException:
             future.cancel()
             raise
@@ -125,9 +126,8 @@ def _drain(box: "queue.SimpleQueue[Event | _End]") -> Iterator[Event | None]:
         except queue.Empty:
             item = None
         now = time.monotonic()
-        if (
-            item is None or now - ticked >= TICK
-        ):  # the clock goes on where events come one after the other, too
+        # The clock goes on where events come one after the other, too.
+        if item is None or now - ticked >= TICK:
             ticked = now
             yield None
         if item is None:
@@ -140,7 +140,7 @@ def _drain(box: "queue.SimpleQueue[Event | _End]") -> Iterator[Event | None]:
         yield item
 
 
-def _wait(future: "Future[T]", timeout: float | None) -> T:
+def _wait(future: "Future[T]", timeout: float | None, on_tick: Callable[[], None] = lambda: None) -> T:
     # In slices, because a wait without a limit cannot be interrupted on every platform.
     waited = 0.0
     while True:
@@ -152,6 +152,7 @@ def _wait(future: "Future[T]", timeout: float | None) -> T:
             waited += TICK
             if timeout is not None and waited >= timeout:
                 raise
+        on_tick()
 
 
 def _settle(future: "Future[None]") -> None:

@@ -91,9 +91,9 @@ class Batch:
             now,
         )
         if turns is None:
-            self._rows[_ENTRIES].append(row)
+            self.insert(_ENTRIES, row)
         else:
-            self._rows[_REWOUND].append((*row, turns))
+            self.insert(_REWOUND, (*row, turns))
         self._head = self._next_entry
         self._next_entry += 1
 

@@ -134,10 +134,9 @@ def _pending(
     db: sqlite3.Connection, conversation: Conversation, entries: list[Entry], before: Mark
 ) -> Pending | None:
     last, mark = entries[-1], conversation.mark()
-    waits = last.kind == "results" and _awaits_approval(db, last.run_id)
-    told = _error(db, last.run_id) if waits else ""
-    if waits or last.kind == "rewound":
-        mark = before if waits else mark
+    told = _asked(db, last.run_id) if last.kind == "results" else None
+    if told is not None or last.kind == "rewound":
+        mark = mark if told is None else before
         last = next((entry for entry in reversed(entries) if entry.kind == "step"), last)
     if last.kind != "step" or not last.messages or not last.messages[-1].tool_calls:
         return None
@@ -166,15 +165,11 @@ def _pending(
         answers=answers,
         fates=fates,
         edited=tuple(edited),
-        told=told,
+        told=told or "",
     )
 
 
-def _error(db: sqlite3.Connection, run_id: str) -> str:
-    row = db.execute("SELECT error FROM run WHERE id=?", (run_id,)).fetchone()
-    return str(row[0] or "")
-
-
-def _awaits_approval(db: sqlite3.Connection, run_id: str) -> bool:
-    row = db.execute("SELECT stop_reason FROM run WHERE id=?", (run_id,)).fetchone()
-    return bool(row) and row[0] == "approval"
+def _asked(db: sqlite3.Connection, run_id: str) -> str | None:
+    """What a run said as it ended to have a call approved; None where it did not end so."""
+    row = db.execute("SELECT error FROM run WHERE id=? AND stop_reason='approval'", (run_id,)).fetchone()
+    return None if row is None else row[0] or ""

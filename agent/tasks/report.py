@@ -35,6 +35,7 @@ def write_html(
     template = environment.get_template("report.html")
     parts = [rows[first : first + page_rows] for first in range(0, len(rows), page_rows)] or [rows]
     names = [page_name(number) for number in range(1, len(parts) + 1)]
+    statuses = Counter(row.status for row in rows)
     for name, part in zip(names, parts, strict=True):
         page = template.generate(
             task=task,
@@ -42,7 +43,7 @@ def write_html(
             count=len(rows),
             records=records.read(part),
             missing=missing,
-            statuses=Counter(row.status for row in rows),
+            statuses=statuses,
             images=lambda key: _images(records.folder / ARTIFACTS / key),
             pages=names,
             here=name,

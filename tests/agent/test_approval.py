@@ -1,7 +1,7 @@
 """A person changes a call before it runs: what runs, what is checked and screened, and what the model is told."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -347,13 +347,6 @@ SCENARIOS: dict[str, tuple[list[Answer], str | None]] = {
     "asked and left": ([Edited({"sum": 50})], "ask"),
     "asked and changed": ([Edited({"sum": 50}), Edited({"sum": 60}), Edited({"sum": 7})], "ask"),
 }
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    journal = Journal(tmp_path / "journal.db")
-    yield journal
-    journal.close()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -146,13 +146,6 @@ def run_again(journal: Journal, run: str, **options: Any) -> list[Event]:
 
 def recorded(journal: Journal, run: str) -> list[Event]:
     return [event for _, event in journal.events(run)]
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    journal = Journal(tmp_path / "journal.db")
-    yield journal
-    journal.close()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
